@@ -1,0 +1,1 @@
+"""From event bytes to hashed features: what training, serving and inspection all share."""

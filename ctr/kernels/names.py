@@ -1,0 +1,133 @@
+"""The table from a column's name to what is known of it: role, kind, coverage id.
+
+A name is looked up by a 64-bit key (the hash of its spelling where it stands: top level, features
+object, or nested). Configured names are entered before the first event; others as they are met,
+until the table is full, and then they are handled by their default role without an entry.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from ctr.kernels.hashing import K0
+from ctr.kernels.options import inline, outline
+
+CAPACITY = 4096
+_SLOTS = 4 * CAPACITY
+_ARENA = 64 * CAPACITY
+
+IGNORE, FEATURE, CONTAINER, FEATURES, LABEL, ID, TS, WEIGHT = range(8)
+"""Roles: CONTAINER is an object of which some member matters, FEATURES the features object."""
+
+AUTO, CATEGORICAL, LOG_BUCKET, LINEAR = range(4)
+"""Kinds: how the numbers of a column are read."""
+
+COUNT, USED, SERIAL = range(3)
+UNKNOWN = -1
+
+ENTRY = np.dtype(
+    [
+        ("key", np.uint64),  # what it is looked up by
+        ("hash", np.uint64),  # the name's part in feature keys
+        ("stamp", np.int64),  # the last event that had it at top level
+        ("column", np.int32),  # its number among the columns of crosses, or -1
+        ("parent", np.int32),  # entry of the object it stands in, or -1
+        ("start", np.int32),  # its spelling in the arena
+        ("length", np.int32),
+        ("role", np.uint8),
+        ("kind", np.uint8),
+        ("children", np.uint8),  # role of a member nobody named, if the value is an object
+    ],
+    align=True,
+)
+
+Names = namedtuple(
+    "Names",
+    [
+        "slots",  # int32: entry + 1, 0 where empty
+        "entries",  # ENTRY
+        "arena",  # uint8
+        "counts",  # int64: COUNT, USED bytes of the arena, SERIAL of the event being read
+    ],
+)
+
+
+def make_names() -> Names:
+    """An empty table but for entry 0, the bias, which no lookup finds."""
+    entries = np.zeros(CAPACITY, ENTRY)
+    entries["column"] = entries["parent"] = entries["stamp"] = -1
+    return Names(
+        slots=np.zeros(_SLOTS, np.int32),
+        entries=entries,
+        arena=np.zeros(_ARENA, np.uint8),
+        counts=np.array([1, 0, 0], np.int64),
+    )
+
+
+@inline
+def inside_features(name: Any) -> Any:
+    """The lookup key of a name in the features object; at top level the hash itself is."""
+    return name ^ K0
+
+
+@inline
+def find(names: Any, key: Any) -> int:
+    """The entry of ``key``, or UNKNOWN."""
+    mask = len(names.slots) - 1
+    slot = np.int64(key) & mask
+    while True:
+        entry = names.slots[slot] - 1
+        if entry < 0:
+            return UNKNOWN
+        if names.entries[entry].key == key:
+            return entry
+        slot = (slot + 1) & mask
+
+
+@outline
+def enter(
+    names: Any, key: Any, name: Any, role: int, parent: int, text: Any, start: int, end: int
+) -> int:
+    """A new entry spelled ``text[start:end]``, or UNKNOWN when the table is full."""
+    entry, used = names.counts[COUNT], names.counts[USED]
+    length = end - start
+    if entry >= len(names.entries) or used + length > len(names.arena):
+        return UNKNOWN
+    mask = len(names.slots) - 1
+    slot = np.int64(key) & mask
+    while names.slots[slot] != 0:
+        slot = (slot + 1) & mask
+    names.slots[slot] = entry + 1
+    names.entries[entry].key = key
+    names.entries[entry].hash = name
+    names.entries[entry].role = role
+    names.entries[entry].kind = AUTO
+    names.entries[entry].children = role
+    names.entries[entry].column = -1
+    names.entries[entry].parent = parent
+    names.entries[entry].stamp = -1
+    names.entries[entry].start = used
+    names.entries[entry].length = length
+    for k in range(length):
+        names.arena[used + k] = text[start + k]
+    names.counts[COUNT] = entry + 1
+    names.counts[USED] = used + length
+    return entry
+
+
+@outline
+def forget(names: Any, count: int) -> None:
+    """Take back the entries after the first ``count``: names that only a bad event had."""
+    mask = len(names.slots) - 1
+    while names.counts[COUNT] > count:
+        entry = names.counts[COUNT] - 1
+        slot = np.int64(names.entries[entry].key) & mask
+        while names.slots[slot] != entry + 1:
+            slot = (slot + 1) & mask
+        # the latest entry ends its chain, so that nothing is searched for past it
+        names.slots[slot] = 0
+        names.counts[COUNT] = entry
+        names.counts[USED] = names.entries[entry].start

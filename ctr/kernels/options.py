@@ -1,0 +1,36 @@
+"""The one place where numba's options are chosen.
+
+``nogil``: other threads (heartbeats, publishing, HTTP) run while a kernel does. ``cache``: the
+second start of any command compiles nothing. ``error_model="numpy"``: no branch for a division by
+zero, whose operands the callers have checked. ``fastmath`` stays off, because state must be
+bit-identical however a stream is split and whichever loop was vectorised.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numba
+
+jit: Callable[..., Any] = partial(
+    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=True
+)
+"""For array loops, the entry points called from Python, and for whatever makes an array."""
+
+inline: Callable[..., Any] = partial(
+    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True
+)
+"""For the scalar functions of a hot path: made part of every caller.
+
+Without ``_nrt=False`` numba counts a reference, atomically, for every array of every tuple passed
+at every call, and a call that stays one copies every array's shape and strides: in the parser
+that was 500 ns and 100 ns a feature, where all the rest is 20. The caller holds the references.
+"""
+
+outline: Callable[..., Any] = partial(
+    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=False
+)
+"""For scalar functions off the hot path, which would only make their callers slow to compile."""
+
+JIT_DISABLED: bool = bool(numba.config.DISABLE_JIT)
+"""True when the kernels run as plain Python (``NUMBA_DISABLE_JIT=1``), as some tests do."""
