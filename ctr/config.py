@@ -24,10 +24,11 @@ def load(
     file: str | Path | None = None,
     environment: Mapping[str, str] = os.environ,
     overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """The configuration from a TOML file, ``CTR_SECTION__KEY`` variables and dotted overrides.
 
-    Later ones win. In variables, lists and tables are JSON. Raises SettingError (key, value got,
+    Later ones win, and dotted ``defaults`` lose against all of them. In variables, lists and tables are JSON. Raises SettingError (key, value got,
     value wanted), also for settings that contradict each other, and UnknownSettingError.
 
     >>> load(environment={"CTR_LEARNER__ALPHA": "0.05"}).learner.alpha
@@ -37,6 +38,10 @@ def load(
     ctr.errors.SettingError: learner.alpha must be > 0; got -0.1
     """
     tree = _read(Path(file)) if file is not None else {}
+    for key, value in (defaults or {}).items():
+        section, name = key.split(".")
+        if isinstance(there := tree.setdefault(section, {}), dict):
+            there.setdefault(name, value)
     for name, text in sorted(environment.items()):
         if name.startswith(PREFIX) and "__" in name:
             key = name.removeprefix(PREFIX).lower().replace("__", ".")

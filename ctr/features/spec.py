@@ -14,7 +14,7 @@ from ctr.kernels.names import Names, enter, find, inside_features, make_names
 from ctr.kernels.options import jit
 from ctr.kernels.rows import Spec
 from ctr.settings import Features
-from ctr.types import PADDING, Bytes
+from ctr.types import PADDING, Bytes, UInt64
 
 HASH_ALGORITHM = "ctr-hash-1"
 MOST_COLUMNS = 8
@@ -190,9 +190,9 @@ def _enter_name(
         hashed = nested_name(names.entries["hash"][parent], hashed)
     key = inside_features(hashed) if inside else hashed
     entry = find(names, key)
-    if entry >= 0:
-        return entry
-    return enter(names, key, hashed, role, parent, text, 0, length)
+    if entry < 0:
+        entry = enter(names, key, hashed, role, parent, text, 0, length)
+    return int(entry)
 
 
 def _enter_unfound(names: Names, name: str) -> int:
@@ -207,7 +207,7 @@ def _enter_unfound(names: Names, name: str) -> int:
     return entry
 
 
-def _category_keys(name: str, count: int, seed: np.uint64) -> np.ndarray:  # type: ignore[type-arg]
+def _category_keys(name: str, count: int, seed: np.uint64) -> UInt64:
     keys = np.empty(count, np.uint64)
     text = padded(name.encode())
     for k in range(count):
@@ -219,4 +219,5 @@ def _category_keys(name: str, count: int, seed: np.uint64) -> np.ndarray:  # typ
 @jit
 def _category_key(name: Bytes, name_length: int, value: Bytes, length: int, seed: np.uint64) -> int:
     hashed = hash_bytes(name, 0, name_length, seed)
-    return feature_key(hashed, TEXT, hash_bytes(value, 0, length, seed))
+    key: int = feature_key(hashed, TEXT, hash_bytes(value, 0, length, seed))
+    return key

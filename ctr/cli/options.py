@@ -1,0 +1,101 @@
+"""Options that several commands share, made from the settings they set."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+from msgspec import Meta
+
+from ctr import settings
+from ctr.config import load
+from ctr.errors import SettingError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+LEARNER = ["learner.alpha", "learner.beta", "learner.l1", "learner.l2", "learner.power"]
+LEARNER += ["learner.schedule", "features.bits"]
+KAFKA = ["kafka.bootstrap_servers"]
+
+
+def configured(*keys: str) -> Callable[[_Command], _Command]:
+    """Give a command ``--config``, ``--set`` and an option for each of ``keys``.
+
+    The command is called with ``config``, read from all of them; an option that was not given
+    leaves the file and the environment as they are.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        for key in reversed(keys):
+            command = _option(key)(command)
+        command = click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any other setting, as --set gate.enabled=false; may be repeated.",
+        )(command)
+        return click.option(
+            "--config", "config_file", metavar="FILE", help="TOML file of settings."
+        )(command)
+
+    return decorate
+
+
+def read_config(
+    config_file: str | None,
+    assignments: tuple[str, ...],
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> settings.Config:
+    """The configuration from defaults, file, environment, ``--set`` and options, in this order."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or "." not in key:
+            raise SettingError("--set", assignment, "section.key=value")
+        overrides[key] = value
+    named = {name.replace("__", "."): value for name, value in options.items()}
+    overrides |= {key: value for key, value in named.items() if value is not None}
+    return load(config_file, overrides=overrides, defaults=defaults)
+
+
+def _option(key: str) -> Callable[[_Command], _Command]:
+    section, name = key.split(".")
+    hint = get_type_hints(get_type_hints(settings.Config)[section], include_extras=True)[name]
+    about = ""
+    if get_origin(hint) is Annotated:
+        about = next(m.description or "" for m in get_args(hint)[1:] if isinstance(m, Meta))
+    flag = f"--{name.replace('_', '-')}"
+    # values stay text: the setting's own type converts them and says what is wrong
+    return click.option(flag, key.replace(".", "__"), metavar="VALUE", help=f"{about} [{key}]")
+
+
+def log_to_stderr(verbose: bool = False) -> None:
+    """Say what happens on standard error."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    logging.getLogger("numba").setLevel(logging.WARNING)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; a second one of them ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return stop

@@ -1,0 +1,62 @@
+"""``ctr serve``: answer predictions over HTTP with the newest model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctr.cli.options import KAFKA, configured, log_to_stderr, read_config
+
+if TYPE_CHECKING:
+    from ctr.model.update import Follower
+    from ctr.settings import Config
+
+
+@click.command("serve", short_help="Answer predictions over HTTP with the newest model.")
+@configured("model.name", *KAFKA, "publish.topic", "publish.directory", "serve.host", "serve.port")
+@click.option("--model", "file", metavar="FILE", help="Serve this snapshot; again when replaced.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more of what happens.")
+def command(
+    config_file: str | None,
+    assignments: tuple[str, ...],
+    file: str | None,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Follow the model topic (or a directory of snapshots, or one file) and answer predictions on
+    POST /v1/predict. Features are read as the model's own specification says.
+    """
+    log_to_stderr(verbose)
+    if options.get("publish__directory"):
+        options["publish__to"] = "directory"
+    config = read_config(config_file, assignments, options)
+
+    from ctr.observe import registry as registries
+    from ctr.serve.run import run
+
+    registry = registries.make("server", config.model.name)
+
+    def announce(url: str) -> None:
+        click.echo(f"serving {config.model.name} on {url}", err=True)
+
+    run(config, follower_of(config, file), registry, announce=announce)
+
+
+def follower_of(config: Config, file: str | None) -> Follower:
+    """What brings the model, as ``--model`` or ``publish.to`` says."""
+    from ctr.errors import SettingError
+
+    if file is not None:
+        from ctr.model.follow_files import FileFollower
+
+        return FileFollower(file)
+    if config.publish.to == "directory":
+        from ctr.model.follow_files import DirectoryFollower
+
+        return DirectoryFollower(config.path(config.publish.directory))
+    if config.publish.to == "none":
+        raise SettingError("publish.to", "none", "'kafka' or 'directory', or --model FILE given")
+    from ctr.model.follow import TopicFollower
+
+    return TopicFollower(config.kafka, config.path(config.publish.topic))

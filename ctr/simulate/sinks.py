@@ -1,0 +1,106 @@
+"""Where simulated events go: Kafka, a log directory, a file, standard output."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ctr.errors import SettingError
+from ctr.log import LogWriter
+from ctr.settings import Kafka
+from ctr.simulate.simulator import Simulated
+
+
+class Sink(Protocol):
+    def write(self, simulated: Simulated) -> None:
+        """Write all of a batch; returns when it was handed over."""
+        ...
+
+    def close(self) -> None:
+        """Make everything durable and let go."""
+        ...
+
+
+class LogSink:
+    """A log directory that a trainer may tail at the same time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._writer = LogWriter(directory)
+
+    def write(self, simulated: Simulated) -> None:
+        if len(simulated.data):
+            self._writer.append(simulated.data)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class FileSink:
+    """A file of lines, or standard output."""
+
+    def __init__(self, path: str) -> None:
+        self._file: BinaryIO = sys.stdout.buffer if path == "-" else Path(path).open("wb")  # noqa: SIM115 - closed by close
+
+    def write(self, simulated: Simulated) -> None:
+        self._file.write(simulated.data)
+
+    def close(self) -> None:
+        self._file.flush()
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
+
+
+class KafkaSink:
+    """A topic, made if it is not there; an event goes to the partition of its user.
+
+    Partitions are read at their own pace, so that events are out of time order across them.
+    """
+
+    def __init__(self, kafka: Kafka, topic: str, partitions: int, max_event_bytes: int) -> None:
+        from kafka import KafkaAdminClient, KafkaProducer
+
+        from ctr.kafka import connect, ensure_topic
+
+        largest = max_event_bytes + 65_536
+        admin = connect(KafkaAdminClient, kafka)
+        try:
+            self._partitions = ensure_topic(
+                admin,
+                topic,
+                partitions,
+                at_least={"max.message.bytes": largest},
+                replication_factor=kafka.replication_factor,
+            )
+        finally:
+            admin.close()
+        self._topic = topic
+        self._producer = connect(
+            KafkaProducer,
+            kafka,
+            linger_ms=5,
+            batch_size=1 << 18,
+            compression_type="lz4",
+            max_request_size=largest + 65_536,
+        )
+
+    def write(self, simulated: Simulated) -> None:
+        for number, part in enumerate(simulated.partition(self._partitions)):
+            for line in part.lines:
+                self._producer.send(self._topic, line, partition=number)
+
+    def close(self) -> None:
+        self._producer.flush(30.0)
+        self._producer.close()
+
+
+def open_sink(to: str, kafka: Kafka, topic: str, partitions: int, max_event_bytes: int) -> Sink:
+    """``kafka``, ``-`` (standard output), a file name ending in .jsonl or .json, or a directory."""
+    if to == "kafka":
+        return KafkaSink(kafka, topic, partitions, max_event_bytes)
+    if to == "-" or to.endswith((".jsonl", ".json")):
+        return FileSink(to)
+    path = Path(to)
+    if path.is_file():
+        raise SettingError("--to", to, "a directory, a name ending in .jsonl, '-' or 'kafka'")
+    return LogSink(path)

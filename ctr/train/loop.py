@@ -1,0 +1,180 @@
+"""The trainer: source -> decode, hash, learn, evaluate -> checkpoint -> publish."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ctr.config import masked
+from ctr.errors import CtrError, FencedError
+from ctr.observe.trainer import TrainerMetrics
+from ctr.settings import Config
+from ctr.stream.dead_letters import DeadLetters
+from ctr.stream.source import Source
+from ctr.train.checkpoint import CheckpointStore
+from ctr.train.lane import Lane
+from ctr.train.publish import Publisher
+from ctr.train.state import State
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.05
+_METRICS_SECONDS = 0.5
+_RETRY_SECONDS = 1.0
+_LAST_ATTEMPTS = 5
+_LAST_PUBLISH_SECONDS = 10.0
+
+
+class Trainer:
+    """Learns every event of ``source`` once, whatever stops it and wherever.
+
+    All parts are arguments: ``state`` restored from ``store``, ``source`` opened at its
+    positions, ``letters`` for the bad events, ``publisher`` (or None), ``metrics``. ``run`` owns
+    them until it returns and closes them then. ``on_progress`` is called about twice a second.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state: State,
+        source: Source,
+        letters: DeadLetters,
+        store: CheckpointStore,
+        publisher: Publisher | None,
+        metrics: TrainerMetrics,
+        on_progress: Callable[[Trainer], None] = lambda trainer: None,
+    ) -> None:
+        self.config, self.state, self.source = config, state, source
+        self._letters, self._store = letters, store
+        self._publisher, self._metrics, self._on_progress = publisher, metrics, on_progress
+        self._settings = masked(config)
+        self._saving = Lane("ctr-checkpoint")
+        self._next_checkpoint = time.monotonic() + config.checkpoint.interval_seconds
+        self._next_metrics = 0.0
+        self._durable = False
+        self._was_open = state.gate.open
+
+    def run(self, stop: threading.Event) -> None:
+        """Learn until ``stop`` is set or the source has ended; then checkpoint and publish.
+
+        Raises FencedError when another writer has taken over, and then writes nothing more;
+        OffsetsLostError and SourceError from the source, after a last checkpoint.
+        """
+        try:
+            self._claim(stop)
+            self._learn_until(stop)
+            self._finish()
+        except FencedError:
+            raise
+        except CtrError:
+            self._finish()
+            raise
+        finally:
+            self._close()
+
+    def _claim(self, stop: threading.Event) -> None:
+        if self._publisher is not None:
+            self._publisher.claim(stop)
+
+    def _learn_until(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            records = self.source.next_batch(_POLL_SECONDS)
+            if records is not None:
+                events = self.state.learn(records)
+                self._letters.write(records, events.rejected, stop)
+            elif self.source.ended():
+                return
+            self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Whatever is due beside learning; none of it waits for a disk or a broker."""
+        now = time.monotonic()
+        if self._publisher is not None:
+            self._publisher.check()
+            if self._publisher.due() and self._gate_is_open():
+                self._publisher.publish()
+        self._saving.check()
+        if now >= self._next_checkpoint and not self._saving.busy:
+            self._next_checkpoint = now + self.config.checkpoint.interval_seconds
+            self._checkpoint()
+        if now >= self._next_metrics:
+            self._next_metrics = now + _METRICS_SECONDS
+            self.show()
+
+    def _gate_is_open(self) -> bool:
+        gate = self.state.gate
+        if gate.open != self._was_open:
+            self._was_open = gate.open
+            _log.warning("gate %s", "opened again" if gate.open else f"closed: {gate.reason}")
+        return gate.open
+
+    # ---- checkpoints
+
+    def _checkpoint(self) -> None:
+        """Copy state, positions and unacknowledged dead letters together; write them beside."""
+        started = time.monotonic()
+        if self._publisher is not None:
+            self.state.version = max(self.state.version, self._publisher.version)
+        parts, letters = self.state.parts(), self._letters.pending()
+        positions = {**self.source.start(), **self.state.positions}
+        self._metrics.paused(time.monotonic() - started)
+
+        self._durable = False
+
+        def save() -> None:
+            begun = time.monotonic()
+            try:
+                path = self._store.save(parts, positions, letters, self._settings)
+            except OSError as error:
+                self._metrics.failed("checkpoint")
+                self._next_checkpoint = time.monotonic() + _RETRY_SECONDS
+                _log.warning("checkpoint not written, trying again: %s", error)
+                return
+            self._durable = True
+            size = path.stat().st_size
+            self._metrics.checkpointed(time.time(), time.monotonic() - begun, size)
+            self.source.commit(positions)
+
+        self._saving.start(save)
+
+    def _finish(self) -> None:
+        """The last checkpoint, whatever it takes for a while; then the last publish."""
+        self._saving.wait(60.0)
+        self._saving.check()
+        for attempt in range(_LAST_ATTEMPTS):
+            self._checkpoint()
+            self._saving.wait(60.0)
+            self._saving.check()
+            if self._durable:
+                break
+            time.sleep(_RETRY_SECONDS * (attempt + 1))
+        if self._publisher is not None and self.state.gate.open:
+            self._publisher.finish(_LAST_PUBLISH_SECONDS)
+            self._publisher.check()
+        self.show()
+
+    def _close(self) -> None:
+        self._letters.close()
+        self.source.close()
+        if self._publisher is not None:
+            self._publisher.close()
+        self._saving.wait(60.0)
+        self._store.close()
+
+    # ---- what is shown
+
+    def show(self) -> None:
+        """Bring the metrics up to date."""
+        state, metrics = self.state, self._metrics
+        learner, progressive = state.learner, state.progressive
+        metrics.learned(learner.events_learned, state.event_time)
+        metrics.rejected(state.rejected)
+        metrics.figures(progressive.total, progressive.window)
+        metrics.model(learner.nonzero, learner.touched, learner.bits, learner.learning_rate)
+        metrics.coverage(state.coverage.total(), learner.events_learned)
+        metrics.gate(state.gate.open, state.gate.violated)
+        metrics.lag(self.source.lag())
+        counted = self._letters.counters()
+        metrics.dead_letters(counted["written"], counted["unacknowledged"])
+        self._on_progress(self)

@@ -1,0 +1,94 @@
+"""What a trainer has learned, and how one batch of records changes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ctr.errors import IncompatibleError
+from ctr.features.parser import REASONS, Parser
+from ctr.features.spec import same_table
+from ctr.learn import Learner, make
+from ctr.metrics.coverage import Coverage
+from ctr.metrics.progressive import Progressive
+from ctr.settings import Config, Features
+from ctr.train.checkpoint import Checkpoint, Part
+from ctr.train.gate import Gate
+from ctr.types import Events, Positions, Records
+
+PARTS = ("stream", "learner", "progressive", "coverage", "gate")
+
+
+class State:
+    """Learner, progressive metrics, gate and positions, which only change together.
+
+    ``learn`` takes records through decode, hash, learn and evaluate; ``parts`` is what a
+    checkpoint holds of it and ``restore`` its inverse. Not for two threads at once.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.spec: Features = config.features
+        self.parser = Parser(config.features)
+        self.learner: Learner = make(config.learner, config.features.bits, config.model.seed)
+        self.progressive = Progressive(config.metrics.window)
+        self.coverage = Coverage(max(1, config.metrics.coverage_names))
+        self.gate = Gate(config.gate)
+        self.positions: Positions = {}
+        self.rejected: dict[str, int] = {}
+        self.skipped = 0
+        self.event_time = 0
+        """The latest time of an event, milliseconds since the epoch."""
+        self.version = 0
+        """The last version of the model that was published."""
+
+    def learn(self, records: Records) -> Events:
+        """Learn every good event of ``records`` once; the bad ones are for the caller to keep."""
+        events = self.parser.parse(records)
+        batch = events.batch
+        if len(events):
+            p = self.learner.learn(batch)
+            self.progressive.update(p, batch.labels, batch.weights)
+            self.gate.observe(p, batch.labels, batch.weights, events.ts)
+            self.coverage.update(events.name_ids, batch.indptr, self.parser.names)
+            self.event_time = max(self.event_time, int(events.ts.max()))
+        for code, count in enumerate(np.bincount(events.rejected.reasons)):
+            if count:
+                reason = REASONS[code]
+                self.rejected[reason] = self.rejected.get(reason, 0) + int(count)
+        self.skipped += events.skipped
+        self.positions[records.source] = records.after
+        return events
+
+    def parts(self) -> dict[str, Part]:
+        """Copies of everything that changes, by name."""
+        stream: dict[str, Any] = {
+            "spec": {"bits": self.spec.bits, "hash_seed": self.spec.hash_seed},
+            "rejected": self.rejected,
+            "skipped": self.skipped,
+            "event_time": self.event_time,
+            "version": self.version,
+        }
+        return {
+            "stream": ({**stream, "rejected": dict(self.rejected)}, {}),
+            "learner": self.learner.state(),
+            "progressive": self.progressive.state(),
+            "coverage": self.coverage.state(),
+            "gate": self.gate.state(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from ``checkpoint``. Raises IncompatibleError, naming both sides, if it cannot."""
+        missing = [name for name in PARTS if name not in checkpoint.parts]
+        if missing:
+            raise IncompatibleError(f"{checkpoint.path} has no part {', '.join(missing)}")
+        stream, _ = checkpoint.parts["stream"]
+        same_table(self.spec, Features(**stream["spec"]), str(checkpoint.path))
+        self.learner.restore(*checkpoint.parts["learner"])
+        self.progressive.restore(*checkpoint.parts["progressive"])
+        self.coverage.restore(*checkpoint.parts["coverage"])
+        self.gate.restore(*checkpoint.parts["gate"])
+        self.positions = dict(checkpoint.positions)
+        self.rejected = {str(reason): int(n) for reason, n in stream["rejected"].items()}
+        self.skipped, self.event_time = int(stream["skipped"]), int(stream["event_time"])
+        self.version = int(stream["version"])
