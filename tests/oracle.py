@@ -248,7 +248,7 @@ class Reader:
     def name_hash(self, parts: list[str]) -> int:
         h = hash_bytes(parts[0].encode(), self.seed)
         for part in parts[1:]:
-            h = finish(step(h, hash_bytes(part.encode(), self.seed)), 1)
+            h = finish(step(step(K2, h), hash_bytes(part.encode(), self.seed)), 2)
         return h
 
     def feature(self, parts: list[str], value: Any) -> None:

@@ -170,7 +170,7 @@ def _refusal(parser: Parser, buffer: Bytes, rejected: Rejected, path: str) -> Re
     if reason in _OF_ONE_KEY:
         key_start, key_end = int(rejected.key_starts[0]), int(rejected.key_ends[0])
         key = buffer[key_start:key_end].tobytes().decode()
-        inside = reason in ("nested", "number", "value") and path.startswith("events")
+        inside = reason in ("nested", "number", "value") and not path.startswith("candidates")
         above = [parser.spec.features] if inside and parser.spec.features else []
         path = ".".join([path, *above, key])
         start, end = _value_after(buffer, key_end, end)

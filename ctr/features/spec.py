@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 
 import numpy as np
@@ -12,7 +13,7 @@ from ctr.kernels import names as roles
 from ctr.kernels.hashing import TEXT, feature_key, hash_bytes, nested_name
 from ctr.kernels.names import Names, enter, find, inside_features, make_names
 from ctr.kernels.options import jit
-from ctr.kernels.rows import Spec
+from ctr.kernels.rows import INSIDE, NESTED_IN, TOP, Spec
 from ctr.settings import Features
 from ctr.types import PADDING, Bytes, UInt64
 
@@ -170,9 +171,21 @@ def _enter(
     inside: bool = False,
     children: int | None = None,
 ) -> int:
-    text = padded(name.encode())
-    length = len(text) - PADDING
-    entry = int(_enter_name(names, text, length, seed, role, parent, inside))
+    text, spelled = padded(name.encode()), padded(json.dumps(name)[1:-1].encode())
+    place = INSIDE if inside else TOP if parent < 0 else NESTED_IN
+    entry = int(
+        _enter_name(
+            names,
+            text,
+            len(text) - PADDING,
+            spelled,
+            len(spelled) - PADDING,
+            seed,
+            role,
+            place,
+            parent,
+        )
+    )
     if entry < 0:
         raise SettingError("features", name, "a specification of fewer names")
     if children is not None and names.entries["children"][entry] == names.entries["role"][entry]:
@@ -182,16 +195,25 @@ def _enter(
 
 @jit
 def _enter_name(
-    names: Names, text: Bytes, length: int, seed: np.uint64, role: int, parent: int, inside: bool
+    names: Names,
+    text: Bytes,
+    length: int,
+    spelled: Bytes,
+    spelled_length: int,
+    seed: np.uint64,
+    role: int,
+    place: int,
+    parent: int,
 ) -> int:
-    """The entry of a name in its place, new or as it is."""
+    """The entry of a name (``spelled`` as in JSON) in its place, new or as it is."""
     hashed = hash_bytes(text, 0, length, seed)
-    if parent >= 0:
-        hashed = nested_name(names.entries["hash"][parent], hashed)
-    key = inside_features(hashed) if inside else hashed
+    if place == NESTED_IN:
+        hashed = nested_name(names.entries[parent].hash, hashed)
+    key = inside_features(hashed) if place == INSIDE else hashed
     entry = find(names, key)
     if entry < 0:
-        entry = enter(names, key, hashed, role, parent, text, 0, length)
+        start = np.int64(0)
+        entry = enter(names, key, hashed, role, place, parent, spelled, start, spelled_length)
     return int(entry)
 
 
@@ -199,7 +221,7 @@ def _enter_unfound(names: Names, name: str) -> int:
     """An entry that no key of an event leads to: time features and crosses."""
     entry = int(names.counts[roles.COUNT])
     used = int(names.counts[roles.USED])
-    text = np.frombuffer(name.encode(), np.uint8)
+    text = np.frombuffer(json.dumps(name)[1:-1].encode(), np.uint8)
     names.arena[used : used + len(text)] = text
     names.entries["start"][entry], names.entries["length"][entry] = used, len(text)
     names.counts[roles.COUNT] = entry + 1

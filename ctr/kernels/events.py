@@ -13,6 +13,7 @@ import numpy as np
 from ctr.kernels import names as roles
 from ctr.kernels import reasons
 from ctr.kernels.characters import (
+    BAD,
     CLOSE_OBJECT,
     COLON,
     COMMA,
@@ -23,10 +24,10 @@ from ctr.kernels.characters import (
 )
 from ctr.kernels.fields import read_field
 from ctr.kernels.hashing import nested_name
-from ctr.kernels.names import enter, find, inside_features
+from ctr.kernels.names import enter, find, follow, follower, inside_features
 from ctr.kernels.options import inline, outline
 from ctr.kernels.rows import INSIDE, NESTED_IN, NNZ, TOP
-from ctr.kernels.strings import read_string
+from ctr.kernels.strings import is_text, read_string
 from ctr.kernels.values import emit_crosses, emit_time_features, read_feature, start_row
 from ctr.kernels.verdict import DEPTH_LIMIT
 
@@ -34,6 +35,7 @@ from ctr.kernels.verdict import DEPTH_LIMIT
 _TOP, _INSIDE, _NESTED_IN = (np.int64(place) for place in (TOP, INSIDE, NESTED_IN))
 _NOBODY = np.int64(-1)
 _HALF = np.uint64(32)
+REPEATED = -2
 
 
 @outline
@@ -74,26 +76,17 @@ def read_event(
         return reasons.MALFORMED, i
     level = np.int64(0)
     _open_level(work, level, _TOP, np.uint64(0), _NOBODY, spec)
+    before = np.int64(0)
     i = skip_blank(buffer, i + 1, end)
     empty_allowed = True
     while True:
         if i >= end:
             return reasons.MALFORMED, i
         if buffer[i] == QUOTE:
-            work.current[0].key_start = i + 1
-            i, name = read_string(buffer, i + 1, end, spec.seed, work.scratch)
-            if i < 0:
-                return reasons.MALFORMED, i
-            work.current[0].key_end = i - 1
-            i = skip_blank(buffer, i, end)
-            if i >= end or buffer[i] != COLON:
-                return reasons.MALFORMED, i
-            i = skip_blank(buffer, i + 1, end)
-            if i >= end:
-                return reasons.MALFORMED, i
-            entry, role, hashed = _look_up(buffer, spec, names, work, level, name)
-            if role < 0:
-                return reasons.REPEATED_KEY, i
+            i, entry, role, hashed = _read_key(buffer, i + 1, end, spec, names, work, level, before)
+            if i < 0 or i >= end:
+                return (reasons.REPEATED_KEY if i == REPEATED else reasons.MALFORMED), i
+            before = entry
             if buffer[i] == OPEN_OBJECT and _descends(work, level, role):
                 level += 1
                 if level >= DEPTH_LIMIT:
@@ -151,10 +144,51 @@ def _descends(work: Any, level: int, role: int) -> bool:
 
 
 @inline
-def _look_up(
-    buffer: Any, spec: Any, names: Any, work: Any, level: int, name: Any
-) -> tuple[int, int, Any]:
-    """Entry (or UNKNOWN), role (or -1 for a repeated top-level key) and name hash of a member."""
+def _read_key(
+    buffer: Any, i: int, end: int, spec: Any, names: Any, work: Any, level: int, before: int
+) -> tuple[int, int, int, Any]:
+    """A member's name: where its value begins (BAD, REPEATED), its entry, role and name hash.
+
+    ``before`` is the entry of the name before it: events of one producer have their names in one
+    order, so that the name that followed it last time is compared before anything is hashed.
+    """
+    work.current[0].key_start = i
+    entry = follower(names, before)
+    place = work.levels[level].place
+    if entry > 0 and _is_spelled(buffer, i, names, work, entry, level):
+        i += np.int64(names.entries[entry].length) + 1
+        hashed = names.entries[entry].hash
+    else:
+        i, name = read_string(buffer, i, end, spec.seed, work.scratch)
+        if i < 0:
+            return BAD, entry, 0, name
+        work.current[0].key_end = i - 1
+        entry, hashed = _look_up(buffer, names, work, level, name)
+        follow(names, before, entry)
+    work.current[0].key_end = i - 1
+    role = work.levels[level].role if entry < 0 else np.int64(names.entries[entry].role)
+    if place == _TOP and _is_repeated(names, work, entry, hashed):
+        return REPEATED, entry, role, hashed
+    i = skip_blank(buffer, i, end)
+    if i >= end or buffer[i] != COLON:
+        return BAD, entry, role, hashed
+    return skip_blank(buffer, i + 1, end), entry, role, hashed
+
+
+@inline
+def _is_spelled(buffer: Any, i: int, names: Any, work: Any, entry: int, level: int) -> bool:
+    """Whether the text at ``i`` is the name of ``entry`` and its quote, in the same object."""
+    known = names.entries[entry]
+    if known.place != work.levels[level].place:
+        return False
+    if known.place == _NESTED_IN and known.parent != work.levels[level].entry:
+        return False
+    return is_text(buffer, i, names.arena, np.int64(known.start), np.int64(known.length) + 1)
+
+
+@outline
+def _look_up(buffer: Any, names: Any, work: Any, level: int, name: Any) -> tuple[int, Any]:
+    """The entry (new, or UNKNOWN when there is no room) and the hash of a name."""
     place = work.levels[level].place
     hashed = name
     key = name
@@ -165,27 +199,21 @@ def _look_up(
         key = hashed
     entry = find(names, key)
     if entry < 0:
-        role = work.levels[level].role
-        entry = enter(
-            names,
-            key,
-            hashed,
-            role,
-            work.levels[level].entry,
-            buffer,
-            work.current[0].key_start,
-            work.current[0].key_end,
-        )
-        if entry < 0:
-            if place == _TOP and _is_repeated_stranger(work, key, names.counts[roles.SERIAL]):
-                return entry, -1, hashed
-            return entry, role, hashed
-    if place == _TOP and level == 0:
-        serial = names.counts[roles.SERIAL]
-        if names.entries[entry].stamp == serial:
-            return entry, -1, hashed
-        names.entries[entry].stamp = serial
-    return entry, np.int64(names.entries[entry].role), hashed
+        role, parent = work.levels[level].role, work.levels[level].entry
+        start, end = work.current[0].key_start, work.current[0].key_end
+        entry = enter(names, key, hashed, role, place, parent, buffer, start, end)
+    return entry, hashed
+
+
+@inline
+def _is_repeated(names: Any, work: Any, entry: int, key: Any) -> bool:
+    """Whether this event had this top-level name before."""
+    serial = names.counts[roles.SERIAL]
+    if entry < 0:
+        return _is_repeated_stranger(work, key, serial)
+    repeated = names.entries[entry].stamp == serial
+    names.entries[entry].stamp = serial
+    return repeated
 
 
 @outline

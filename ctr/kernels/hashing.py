@@ -78,5 +78,8 @@ def hash_double(x: float, seed: Any) -> Any:
 
 @inline
 def nested_name(parent: Any, name: Any) -> Any:
-    """The hash of a dotted path from its parent's hash and its last part's."""
-    return finish(step(parent, name), 1)
+    """The hash of a dotted path from its parent's hash and its last part's.
+
+    Two steps: in one the two hashes would meet in a xor, and ``a.a`` and ``b.b`` be the same.
+    """
+    return finish(step(step(K2, parent), name), 2)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ctr.kernels.characters import QUOTE
 from ctr.kernels.hashing import K0
 from ctr.kernels.options import inline, outline
 
@@ -25,6 +26,7 @@ IGNORE, FEATURE, CONTAINER, FEATURES, LABEL, ID, TS, WEIGHT = range(8)
 AUTO, CATEGORICAL, LOG_BUCKET, LINEAR = range(4)
 """Kinds: how the numbers of a column are read."""
 
+FORGOTTEN = 255
 COUNT, USED, SERIAL = range(3)
 UNKNOWN = -1
 
@@ -36,9 +38,11 @@ ENTRY = np.dtype(
         ("column", np.int32),  # its number among the columns of crosses, or -1
         ("parent", np.int32),  # entry of the object it stands in, or -1
         ("start", np.int32),  # its spelling in the arena
-        ("length", np.int32),
+        ("length", np.int32),  # a quote stands behind it
+        ("following", np.int32),  # the entry whose name followed this one last, or 0
         ("role", np.uint8),
         ("kind", np.uint8),
+        ("place", np.uint8),  # kind of the object it stands in, FORGOTTEN if it is no entry
         ("children", np.uint8),  # role of a member nobody named, if the value is an object
     ],
     align=True,
@@ -74,6 +78,18 @@ def inside_features(name: Any) -> Any:
 
 
 @inline
+def follower(names: Any, before: int) -> int:
+    """The entry whose name followed that of ``before`` last time, or 0 if there is none."""
+    return np.int64(names.entries[max(before, 0)].following)
+
+
+@inline
+def follow(names: Any, before: int, entry: int) -> None:
+    """Remember that ``entry`` followed ``before``."""
+    names.entries[max(before, 0)].following = max(entry, 0)
+
+
+@inline
 def find(names: Any, key: Any) -> int:
     """The entry of ``key``, or UNKNOWN."""
     mask = len(names.slots) - 1
@@ -89,12 +105,20 @@ def find(names: Any, key: Any) -> int:
 
 @outline
 def enter(
-    names: Any, key: Any, name: Any, role: int, parent: int, text: Any, start: int, end: int
+    names: Any,
+    key: Any,
+    name: Any,
+    role: int,
+    place: int,
+    parent: int,
+    text: Any,
+    start: int,
+    end: int,
 ) -> int:
     """A new entry spelled ``text[start:end]``, or UNKNOWN when the table is full."""
     entry, used = names.counts[COUNT], names.counts[USED]
     length = end - start
-    if entry >= len(names.entries) or used + length > len(names.arena):
+    if entry >= len(names.entries) or used + length + 1 > len(names.arena) - 8:
         return UNKNOWN
     mask = len(names.slots) - 1
     slot = np.int64(key) & mask
@@ -113,8 +137,11 @@ def enter(
     names.entries[entry].length = length
     for k in range(length):
         names.arena[used + k] = text[start + k]
+    names.arena[used + length] = QUOTE
+    names.entries[entry].following = 0
+    names.entries[entry].place = place
     names.counts[COUNT] = entry + 1
-    names.counts[USED] = used + length
+    names.counts[USED] = used + length + 1
     return entry
 
 
@@ -129,5 +156,6 @@ def forget(names: Any, count: int) -> None:
             slot = (slot + 1) & mask
         # the latest entry ends its chain, so that nothing is searched for past it
         names.slots[slot] = 0
+        names.entries[entry].place = FORGOTTEN
         names.counts[COUNT] = entry
         names.counts[USED] = names.entries[entry].start

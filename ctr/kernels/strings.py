@@ -36,6 +36,18 @@ def special_bytes(word: Any) -> Any:
 
 
 @inline
+def is_text(buffer: Any, i: int, text: Any, at: int, length: int) -> bool:
+    """Whether ``length`` >= 1 bytes from ``buffer[i]`` and from ``text[at]`` are the same."""
+    while length > 8:
+        if load64(buffer, i) != load64(text, at):
+            return False
+        i += 8
+        at += 8
+        length -= 8
+    return (load64(buffer, i) ^ load64(text, at)) << np.uint64(64 - 8 * length) == _ZERO
+
+
+@inline
 def read_string(buffer: Any, i: int, end: int, seed: Any, scratch: Any) -> tuple[int, Any]:
     """The position after the closing quote, and the hash of the decoded string.
 

@@ -1,0 +1,1 @@
+"""The HTTP application: predictions from a model that is updated while it serves."""
