@@ -28,8 +28,9 @@ def load(
 ) -> Config:
     """The configuration from a TOML file, ``CTR_SECTION__KEY`` variables and dotted overrides.
 
-    Later ones win, and dotted ``defaults`` lose against all of them. In variables, lists and tables are JSON. Raises SettingError (key, value got,
-    value wanted), also for settings that contradict each other, and UnknownSettingError.
+    Later ones win, and dotted ``defaults`` lose against all of them. In variables, lists and
+    tables are JSON. Raises SettingError (key, value got, value wanted), also for settings that
+    contradict each other, and UnknownSettingError.
 
     >>> load(environment={"CTR_LEARNER__ALPHA": "0.05"}).learner.alpha
     0.05
@@ -48,6 +49,7 @@ def load(
             _set(tree, key, _from_text(text, key))
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
+    _keep_together(tree)
     return validate(convert(tree))
 
 
@@ -104,6 +106,15 @@ def masked(config: Config) -> dict[str, Any]:
             if _extra(hint, "secret") and tree[section][name]:
                 tree[section][name] = MASK
     return tree
+
+
+def _keep_together(tree: dict[str, Any]) -> None:
+    """Who reads events from a directory has no Kafka to publish to, unless it is said."""
+    events = tree.get("events")
+    if isinstance(events, dict) and events.get("source") == "directory":
+        for section in ("publish", "dead_letters"):
+            if isinstance(there := tree.setdefault(section, {}), dict):
+                there.setdefault("to", "directory")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -193,7 +193,8 @@ class Publish(Struct, frozen=True, forbid_unknown_fields=True):
     """Publishing the model: to a compacted topic, or as snapshots in a directory."""
 
     to: Annotated[
-        Literal["kafka", "directory", "none"], _about("Where served models are published.")
+        Literal["kafka", "directory", "none"],
+        _about("Where models are published; directory by default if events.source is."),
     ] = "kafka"
     topic: Annotated[str, _about("Model topic; {model} is the model's name.")] = "ctr.{model}.model"
     directory: Annotated[str, _about("Directory of snapshots; {model} is the model's name.")] = (
@@ -240,7 +241,10 @@ class DeadLetters(Struct, frozen=True, forbid_unknown_fields=True):
 
     to: Annotated[
         Literal["kafka", "directory", "none"],
-        _about("A Kafka topic, a log directory, or nowhere (only counted)."),
+        _about(
+            "A Kafka topic, a log directory, or nowhere (only counted); "
+            "directory by default if events.source is."
+        ),
     ] = "kafka"
     topic: Annotated[str, _about("Dead-letter topic; {model} is the model's name.")] = (
         "ctr.{model}.dead"

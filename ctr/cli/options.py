@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -58,10 +59,20 @@ def read_config(
         key, equals, value = assignment.partition("=")
         if not equals or "." not in key:
             raise SettingError("--set", assignment, "section.key=value")
-        overrides[key] = value
+        overrides[key] = _from_json(value)
     named = {name.replace("__", "."): value for name, value in options.items()}
     overrides |= {key: value for key, value in named.items() if value is not None}
     return load(config_file, overrides=overrides, defaults=defaults)
+
+
+def _from_json(text: str) -> Any:
+    """Lists and tables are JSON, as in the environment; all else stays text."""
+    if text.startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except ValueError:  # an address in brackets, or a slip, which the setting's type tells
+            pass
+    return text
 
 
 def _option(key: str) -> Callable[[_Command], _Command]:

@@ -44,8 +44,7 @@ def command(
         options["events__stop_at_end"] = True
     if options.get("events__directory"):
         options["events__source"] = "directory"
-    embedded = bool(files) or options.get("events__source") == "directory"
-    config = read_config(config_file, assignments, options, _FROM_FILES if embedded else None)
+    config = read_config(config_file, assignments, options, _FROM_FILES if files else None)
     run(config, files)
 
 

@@ -1,0 +1,78 @@
+"""A real Kafka for the demonstration, by way of scripts/kafka of the repository."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ctr
+from ctr.cli.demo.children import ends_with_this_process
+from ctr.settings import Kafka
+
+SCRIPT = Path(ctr.__file__).parents[1] / "scripts" / "kafka"
+PARTITIONS = 4
+_RETENTION = {"retention.bytes": str(128 << 20), "segment.bytes": str(32 << 20)}
+
+
+class Broker:
+    """A broker of the demonstration's own: data in ``directory``, on a free port.
+
+    ``start`` begins to get it, which may take minutes where Java and the jars are missing;
+    ``address`` is there when ``ready``. ``stop`` ends it in any case; it ends by itself should this
+    process be killed.
+    """
+
+    def __init__(self, directory: Path, script: Path = SCRIPT) -> None:
+        self._command = [sys.executable, str(script)]
+        self._data = ["--data", str(directory)]
+        owner = ["--owner", str(os.getpid())]
+        self._starting = subprocess.Popen(
+            # what it says on its standard error is for the user: downloads, packages
+            [*self._command, "start", "--port", "0", *owner, *self._data],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=ends_with_this_process(),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the start is over, one way or the other."""
+        return self._starting.poll() is not None
+
+    @property
+    def address(self) -> str | None:
+        """host:port; None when it cannot be had. Waits until ``ready``."""
+        if self._address is None:
+            self._address = self._starting.communicate()[0].strip()
+        return self._address if self._starting.returncode == 0 else None
+
+    _address: str | None = None
+
+    def stop(self) -> None:
+        """End the broker, or the attempt to get one."""
+        if not self.ready:
+            self._starting.terminate()
+            self._starting.wait()
+        subprocess.run(
+            [*self._command, "stop", *self._data],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def make_topic(address: str, topic: str) -> None:
+    """The topic of the events, which keeps half a gigabyte: a demonstration may run for days."""
+    from kafka import KafkaAdminClient
+
+    from ctr.kafka import connect, ensure_topic
+
+    admin = connect(KafkaAdminClient, Kafka(bootstrap_servers=address))
+    try:
+        ensure_topic(admin, topic, PARTITIONS, _RETENTION)
+    finally:
+        admin.close()
