@@ -1,0 +1,105 @@
+"""A table of coordinates: from keys to coordinates, pages that changed, randomized rounding."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ctr.kernels.memory import prefetch
+from ctr.kernels.options import inline, jit
+
+PAGE_BITS = 6
+PAGE = 1 << PAGE_BITS
+"""Coordinates of one page, the unit in which changes are told and models travel."""
+
+TOUCHED, CHANGED = 1, 2
+"""Bits of a page's flags: ever updated, and updated since the changed pages were last taken."""
+
+N_TOUCHED, N_NONZERO, N_CHANGED = 0, 1, 2
+"""Columns of a table's counts: touched coordinates, non-zero weights, changed pages."""
+
+_ZERO, _ONE, _PAGE_SHIFT = np.uint64(0), np.uint64(1), np.uint64(PAGE_BITS)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_SPREAD, _HALF = np.uint64(0xBF58476D9E3779B9), np.uint64(32)
+_MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
+_DROPPED = np.uint64((1 << 29) - 1)
+_KEEP, _TO_DROPPED = np.uint64((1 << 64) - (1 << 29)), np.uint64(35)
+
+
+class Pages(NamedTuple):
+    """The arrays of a table as kernels take them; a kernel that learns mutates all but ``mask``.
+
+    ``words``: uint64 of shape (coordinates, words of a cell); ``mask``: uint64, 2^bits - 1;
+    ``flags``: uint8 per page; ``changed``: int64, room for every page, of which the first
+    ``counts[N_CHANGED]`` are the changed ones in the order they changed; ``counts``: int64[3].
+    """
+
+    words: Any
+    mask: Any
+    flags: Any
+    changed: Any
+    counts: Any
+
+
+@inline
+def coordinate(key: Any, mask: Any) -> Any:
+    """The coordinate (uint64) of a 64-bit key: its low bits, 0 being the bias's own.
+
+    Any other key that falls on 0 moves to 1.
+    """
+    low = key & mask
+    return _ONE if low == _ZERO and key != _ZERO else low
+
+
+@inline
+def mark(pages: Any, c: Any) -> None:
+    """Note that coordinate ``c`` (uint64) was updated."""
+    page = c >> _PAGE_SHIFT
+    if pages.flags[page] & CHANGED == 0:
+        pages.flags[page] = TOUCHED | CHANGED
+        pages.changed[pages.counts[N_CHANGED]] = page
+        pages.counts[N_CHANGED] += 1
+
+
+@inline
+def ask_for(words: Any, c: Any) -> None:
+    """Prefetch the cell of coordinate ``c`` (uint64)."""
+    prefetch(words, c * np.uint64(words.shape[1]))
+
+
+@inline
+def event_noise(seed: Any, t: Any) -> Any:
+    """64 well-mixed bits (uint64) of the event learned as number ``t``."""
+    h = seed + np.uint64(t) * _GOLDEN
+    h = (h ^ (h >> _S30)) * _MIX[0]
+    h = (h ^ (h >> _S27)) * _MIX[1]
+    return h ^ (h >> _S31)
+
+
+@inline
+def feature_noise(noise: Any, c: Any, j: Any) -> Any:
+    """The bits of an event's feature ``j`` on coordinate ``c``: uniform over events.
+
+    The features of one event on one coordinate get bits that are spread evenly (the lower half of
+    the multiplier is the golden section of 2^32), so that their roundings even out.
+    """
+    return noise ^ ((c | (np.uint64(j) << _HALF)) * _SPREAD)
+
+
+@inline
+def round_randomly(x: Any, noise: Any) -> Any:
+    """``x`` (float64 >= 0) as one of the float32 beside it, so that the expectation is ``x``.
+
+    The 29 bits of the mantissa that a float32 lacks are the probability of the upper one.
+    """
+    bits = np.float64(x).view(np.uint64) + (noise >> _TO_DROPPED)
+    return np.float32(np.uint64(bits & _KEEP).view(np.float64))
+
+
+@jit
+def mark_pages(pages: Any, numbers: Any) -> None:
+    """``mark`` for whole pages (int64)."""
+    for page in numbers:
+        mark(pages, np.uint64(page) << _PAGE_SHIFT)

@@ -1,0 +1,1 @@
+"""Metrics of the stream: progressive validation, and which feature names occur."""
