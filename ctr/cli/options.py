@@ -93,7 +93,7 @@ def log_to_stderr(verbose: bool = False) -> None:
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     logging.getLogger("numba").setLevel(logging.WARNING)
 
 
