@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ctr.cli.options import LEARNER, configured, read_config
+from ctr.cli.options import LEARNER, configured, read_config, say_when_compiling
 from ctr.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def command(
     if propose:
         _propose(files[0])
         return
+    say_when_compiling()
     evaluation = _run(config, files, form)
     if as_json:
         click.echo(msgspec.json.encode(evaluation.to_tree()).decode())

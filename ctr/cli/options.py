@@ -97,6 +97,14 @@ def log_to_stderr(verbose: bool = False) -> None:
     logging.getLogger("numba").setLevel(logging.WARNING)
 
 
+def say_when_compiling() -> None:
+    """A first start is slow: say why."""
+    from ctr.kernels.cache import is_cold
+
+    if is_cold():
+        click.echo("compiling, once for this version: half a minute or so ...", err=True)
+
+
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set; a second one of them ends the process at once."""
     stop = threading.Event()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctr.cli.options import KAFKA, configured, log_to_stderr, read_config
+from ctr.cli.options import KAFKA, configured, log_to_stderr, read_config, say_when_compiling
 
 if TYPE_CHECKING:
     from ctr.model.update import Follower
@@ -35,6 +35,7 @@ def command(
     from ctr.observe import registry as registries
     from ctr.serve.run import run
 
+    say_when_compiling()
     registry = registries.make("server", config.model.name)
 
     def announce(url: str) -> None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctr.cli.options import KAFKA, LEARNER, configured, log_to_stderr, read_config, stop_on_signals
+from ctr.cli.options import (
+    KAFKA,
+    LEARNER,
+    configured,
+    log_to_stderr,
+    read_config,
+    say_when_compiling,
+    stop_on_signals,
+)
 from ctr.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -55,6 +63,7 @@ def run(config: Config, files: tuple[str, ...]) -> None:
     from ctr.stream import open_source
     from ctr.train.start import train
 
+    say_when_compiling()
     stop = stop_on_signals()
     registry = registries.make("trainer", config.model.name)
     opened: Callable[[Config, Positions], Source] = open_source

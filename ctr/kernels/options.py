@@ -12,14 +12,14 @@ from typing import Any
 
 import numba
 
-jit: Callable[..., Any] = partial(
-    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=True
-)
+from ctr.kernels.cache import cached
+
+_common = partial(numba.njit, nogil=True, cache=True, error_model="numpy")
+
+jit: Callable[..., Any] = cached(partial(_common, _nrt=True))
 """For array loops, the entry points called from Python, and for whatever makes an array."""
 
-inline: Callable[..., Any] = partial(
-    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True
-)
+inline: Callable[..., Any] = cached(partial(_common, _nrt=False, forceinline=True))
 """For the scalar functions of a hot path: made part of every caller.
 
 Without ``_nrt=False`` numba counts a reference, atomically, for every array of every tuple passed
@@ -27,9 +27,7 @@ at every call, and a call that stays one copies every array's shape and strides:
 that was 500 ns and 100 ns a feature, where all the rest is 20. The caller holds the references.
 """
 
-outline: Callable[..., Any] = partial(
-    numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=False
-)
+outline: Callable[..., Any] = cached(partial(_common, _nrt=False))
 """For scalar functions off the hot path, which would only make their callers slow to compile."""
 
 JIT_DISABLED: bool = bool(numba.config.DISABLE_JIT)
