@@ -64,7 +64,7 @@ class Parser:
         longest = int((records.ends - records.starts).max(initial=0))
         if len(self._work.scratch) < longest + PADDING:
             self._work = self._work._replace(scratch=np.zeros(2 * longest + PADDING, np.uint8))
-        rows = _make_rows(self._rows, self._features)
+        rows = make_rows(self._rows, self._features)
         cursor = np.array([0, -1, 0, 0], np.int64)
         while not parse_records(
             records.buffer,
@@ -81,7 +81,7 @@ class Parser:
         bad = rows.bad[: rows.counts[BAD_ROWS]]
         if len(bad):
             judge(records.buffer, bad, self._work.scratch)
-        return _events(records, rows)
+        return events_of(records, rows)
 
     @property
     def names(self) -> list[str]:
@@ -112,13 +112,13 @@ class Parser:
             self._rows *= 2
         else:
             self._features *= 2
-        larger = _make_rows(self._rows, self._features)
+        larger = make_rows(self._rows, self._features)
         for ours, theirs in zip(larger, rows, strict=True):
             ours[: len(theirs)] = theirs
         return larger
 
 
-def _make_rows(rows: int, features: int) -> Rows:
+def make_rows(rows: int, features: int) -> Rows:
     return Rows(
         indptr=np.zeros(rows + 1, np.int64),
         keys=np.empty(features, np.uint64),
@@ -143,7 +143,7 @@ def _make_work(spec: Features, cross_columns: Int64) -> Work:
     )
 
 
-def _events(records: Records, rows: Rows) -> Events:
+def events_of(records: Records, rows: Rows) -> Events:
     good, nnz, bad, skipped = (int(n) for n in rows.counts[[ROWS, NNZ, BAD_ROWS, SKIPPED_ROWS]])
     about, rejected = rows.about[:good], rows.bad[:bad]
     columns = {name: np.ascontiguousarray(about[name]) for name in ABOUT.names or ()}

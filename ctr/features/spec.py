@@ -110,7 +110,7 @@ def padded(content: bytes) -> Bytes:
 
 
 def _included(name: str, spec: Features) -> bool:
-    parts = name.split(".")
+    parts = [name] if spec.features else name.split(".")
     return any(".".join(parts[: k + 1]) in spec.include for k in range(len(parts)))
 
 

@@ -41,7 +41,7 @@ def parse_records(
         if i < 0:
             i, line, found = starts[record], 0, 0
         while True:
-            if _is_full(rows, spec.max_features):
+            if is_full(rows, spec.max_features):
                 cursor[0], cursor[1], cursor[2], cursor[3] = record, i, line, found
                 return False
             line_start = i
@@ -58,12 +58,12 @@ def parse_records(
             if code == reasons.OK:
                 code = finish_event(spec, work, rows)
             else:
-                i = _line_end(buffer, line_start, end)
+                i = line_end(buffer, line_start, end)
             if i - line_start > spec.max_event_bytes:
                 code = reasons.TOO_LONG
             if code != reasons.OK and code != reasons.SKIPPED:
                 forget(names, known)
-            _conclude(rows, work, code, line_start, i, record, line)
+            conclude(rows, work, code, line_start, i, record, line)
             found += 1
         if found == 0:
             work.current[0].key_start = -1
@@ -71,7 +71,7 @@ def parse_records(
             work.current[0].row_start = rows.counts[NNZ]
             too_long = end - starts[record] > spec.max_event_bytes
             code = reasons.TOO_LONG if too_long else reasons.EMPTY
-            _conclude(rows, work, code, starts[record], end, record, found)
+            conclude(rows, work, code, starts[record], end, record, found)
         record += 1
         i = -1
     return True
@@ -88,13 +88,13 @@ def judge(buffer: Any, bad: Any, scratch: Any) -> None:
 
 
 @outline
-def _is_full(rows: Any, max_features: int) -> bool:
+def is_full(rows: Any, max_features: int) -> bool:
     full = rows.counts[ROWS] + rows.counts[BAD_ROWS] + 1 >= len(rows.about)
     return full or rows.counts[NNZ] + max_features + 1 > len(rows.keys)
 
 
 @outline
-def _line_end(buffer: Any, i: int, end: int) -> int:
+def line_end(buffer: Any, i: int, end: int) -> int:
     """The first newline from ``i``, or ``end``."""
     while i < end and buffer[i] != NEWLINE:
         i += 1
@@ -102,9 +102,7 @@ def _line_end(buffer: Any, i: int, end: int) -> int:
 
 
 @outline
-def _conclude(
-    rows: Any, work: Any, code: int, start: int, end: int, record: int, line: int
-) -> None:
+def conclude(rows: Any, work: Any, code: int, start: int, end: int, record: int, line: int) -> None:
     """Keep the row of a good event; take back that of another, and note a bad one."""
     if code == reasons.OK:
         row = rows.counts[ROWS]

@@ -37,7 +37,8 @@ FLAT = Features(
     max_features=40,
 )
 CHOSEN = Features(features="", include=["user.geo", "ad", "deep"], label="y", max_features=40)
-SPECS = [PLAIN, RICH, FLAT, CHOSEN]
+DOTTED = Features(include=["a", "user.geo"], columns={"a.b": "linear"}, max_features=40)
+SPECS = [PLAIN, RICH, FLAT, CHOSEN, DOTTED]
 _parsers: dict[tuple[int, bool], Parser] = {}
 
 
@@ -184,11 +185,12 @@ EXAMPLES = [
     b'{"outcome":7,"ad":"a"}',
     b'{"y":1,"user":{"geo":"fr","x":"no"},"ad":5,"deep":{"a":{"b":"c"}},"none":{"of":"it"}}',
     b'{"y":0,"user":"plain","position":1,"served":{"p":0.5}}',
+    b'{"label":1,"features":{"a":1,"a.b":2.5,"user.geo":"fr","user":"u"}}',
 ]
 
 
 @pytest.mark.parametrize("predicting", [False, True])
-@pytest.mark.parametrize("spec", SPECS, ids=["plain", "rich", "flat", "chosen"])
+@pytest.mark.parametrize("spec", SPECS, ids=["plain", "rich", "flat", "chosen", "dotted"])
 def test_every_written_example_is_read_as_by_the_oracle(spec: Features, predicting: bool) -> None:
     for record in EXAMPLES:
         check(record, spec, timestamp=1_712_345_678_901, predicting=predicting)
