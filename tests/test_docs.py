@@ -114,7 +114,9 @@ def test_every_metric_is_documented():
 
 
 def commands(group, path=("ctr",)):
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))

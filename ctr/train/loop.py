@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ctr.config import masked
 from ctr.errors import CtrError, FencedError
-from ctr.observe.trainer import TrainerMetrics
+from ctr.observe.trainer import Operation, TrainerMetrics
 from ctr.settings import Config
 from ctr.stream.dead_letters import DeadLetters
 from ctr.stream.source import Source
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _METRICS_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
+_SOURCE_FAILURES = ("outages", "corrupt_batches", "offsets_lost")
+_LAST_LETTERS_SECONDS = 2.0
 _LAST_ATTEMPTS = 5
 _LAST_PUBLISH_SECONDS = 10.0
 
@@ -53,6 +55,7 @@ class Trainer:
         self._next_checkpoint = time.monotonic() + config.checkpoint.interval_seconds
         self._next_metrics = 0.0
         self._durable = False
+        self._failures: dict[Operation, int] = {}
         self._was_open = state.gate.open
 
     def run(self, stop: threading.Event) -> None:
@@ -142,6 +145,8 @@ class Trainer:
         """The last checkpoint, whatever it takes for a while; then the last publish."""
         self._saving.wait(60.0)
         self._saving.check()
+        # what this checkpoint holds is sent again after a restart
+        self._letters.flush(_LAST_LETTERS_SECONDS)
         for attempt in range(_LAST_ATTEMPTS):
             self._checkpoint()
             self._saving.wait(60.0)
@@ -177,4 +182,18 @@ class Trainer:
         metrics.lag(self.source.lag())
         counted = self._letters.counters()
         metrics.dead_letters(counted["written"], counted["unacknowledged"])
+        self._show_failures(counted["failures"])
         self._on_progress(self)
+
+    def _show_failures(self, dead_letters: int) -> None:
+        """Count what has failed in the source and the dead letters since this was last called."""
+        source = self.source.counters()
+        failures: dict[Operation, int] = {
+            "source": sum(source.get(name, 0) for name in _SOURCE_FAILURES),
+            "commit": source.get("commit_failures", 0),
+            "dead_letters": dead_letters,
+        }
+        for operation, total in failures.items():
+            for _ in range(self._failures.get(operation, 0), total):
+                self._metrics.failed(operation)
+        self._failures = failures

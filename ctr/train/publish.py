@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _SHARE = 5
 """Publishing takes at most one part in this many of the time."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
 class Destination(Protocol):
@@ -46,11 +46,17 @@ class TopicDestination:
         # only what is used is imported: an embedded start is faster
         from ctr.model.topic import TopicWriter
 
+        self._kafka = config.kafka
         self._writer = TopicWriter(config.kafka, config.path(config.publish.topic), session)
         self._snapshots, self._settings = snapshots, config.publish
         self._last_snapshot = float("-inf")
 
     def claim(self, after: int) -> None:
+        from ctr.kafka import reachable
+
+        # a client would look for the broker for a while, and hear of no signal meanwhile
+        if not reachable(self._kafka):
+            raise OSError(f"cannot reach {self._kafka.bootstrap_servers}")
         self._writer.claim(after)
 
     def publish(self, manifest: Manifest, image: Image) -> tuple[int, int]:
@@ -110,7 +116,7 @@ class Publisher:
         )
         self._lane = Lane("ctr-publish")
         self._next, self._pause = 0.0, _FIRST_PAUSE
-        self._first = True
+        self._first, self._claimed = True, False
         self.version = state.version
 
     def claim(self, stop: threading.Event) -> bool:
@@ -118,6 +124,7 @@ class Publisher:
         while not stop.is_set():
             try:
                 self._destination.claim(self._state.version)
+                self._claimed = True
                 return True
             except (FencedError, SettingError):
                 raise
@@ -165,7 +172,7 @@ class Publisher:
     def finish(self, timeout: float) -> bool:
         """Publish what is left, for at most ``timeout`` seconds; whether it worked."""
         deadline = time.monotonic() + timeout
-        if not self._lane.wait(timeout):
+        if not self._claimed or not self._lane.wait(timeout):
             return False
         before = self.version
         self.publish()

@@ -7,21 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ctr
 from ctr.cli.demo.children import ends_with_this_process
 from ctr.settings import Kafka
 
-SCRIPT = Path(ctr.__file__).parents[1] / "scripts" / "kafka"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "kafka"
 PARTITIONS = 4
-_RETENTION = {"retention.bytes": str(128 << 20), "segment.bytes": str(32 << 20)}
+_KEPT = {"retention.bytes": str(128 << 20), "segment.bytes": str(32 << 20)}
 
 
 class Broker:
     """A broker of the demonstration's own: data in ``directory``, on a free port.
 
-    ``start`` begins to get it, which may take minutes where Java and the jars are missing;
-    ``address`` is there when ``ready``. ``stop`` ends it in any case; it ends by itself should this
-    process be killed.
+    Making one begins its start, which takes minutes where Java and the jars have to be got; what
+    is done is said on standard error. It ends by itself should this process be killed.
     """
 
     def __init__(self, directory: Path, script: Path = SCRIPT) -> None:
@@ -29,7 +27,6 @@ class Broker:
         self._data = ["--data", str(directory)]
         owner = ["--owner", str(os.getpid())]
         self._starting = subprocess.Popen(
-            # what it says on its standard error is for the user: downloads, packages
             [*self._command, "start", "--port", "0", *owner, *self._data],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -39,29 +36,23 @@ class Broker:
         )
 
     @property
-    def ready(self) -> bool:
+    def settled(self) -> bool:
         """Whether the start is over, one way or the other."""
         return self._starting.poll() is not None
 
-    @property
     def address(self) -> str | None:
-        """host:port; None when it cannot be had. Waits until ``ready``."""
-        if self._address is None:
-            self._address = self._starting.communicate()[0].strip()
-        return self._address if self._starting.returncode == 0 else None
-
-    _address: str | None = None
+        """host:port, or None when it cannot be had; to be asked once, when ``settled``."""
+        said = self._starting.communicate()[0].strip()
+        return said if self._starting.returncode == 0 else None
 
     def stop(self) -> None:
         """End the broker, or the attempt to get one."""
-        if not self.ready:
+        if not self.settled:
             self._starting.terminate()
             self._starting.wait()
+        quiet = subprocess.DEVNULL
         subprocess.run(
-            [*self._command, "stop", *self._data],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [*self._command, "stop", *self._data], stdin=quiet, stdout=quiet, stderr=quiet
         )
 
 
@@ -73,6 +64,6 @@ def make_topic(address: str, topic: str) -> None:
 
     admin = connect(KafkaAdminClient, Kafka(bootstrap_servers=address))
     try:
-        ensure_topic(admin, topic, PARTITIONS, _RETENTION)
+        ensure_topic(admin, topic, PARTITIONS, _KEPT)
     finally:
         admin.close()

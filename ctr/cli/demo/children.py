@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import ctr
+from ctr.config import PREFIX
 from ctr.errors import CtrError
 
 _PATIENCE = 20.0
@@ -32,15 +32,15 @@ class Child:
     ends it in order. On Linux it gets SIGTERM should the demonstration be killed.
     """
 
-    def __init__(self, name: str, log: Path, module: str, *arguments: str) -> None:
-        self.name, self.log = name, log
-        package = str(Path(ctr.__file__).parents[1])
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    def __init__(
+        self, name: str, log: Path, module: str, arguments: Sequence[str], may_end: bool
+    ) -> None:
+        self.name, self.log, self.may_end = name, log, may_end
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
                 # -P: a folder named ctr where this was called is not the package
                 [sys.executable, "-P", "-m", module, *arguments],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -58,14 +58,14 @@ class Child:
         return match[1] if match else None
 
     def check(self) -> None:
-        """Raise ChildEndedError if it has ended."""
-        if self.running:
+        """Raise ChildEndedError if it has ended, unless it did so well and may."""
+        if self.running or (self.may_end and self.process.returncode == 0):
             return
         lines = self.log.read_text("utf-8", "replace").splitlines()[-_LINES:]
         code = self.process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = f"ended with code {code}" if code >= 0 else f"was ended by signal {-code}"
         said = "\n".join(f"    {line}" for line in lines) or "    (nothing)"
-        raise ChildEndedError(f"the {self.name} {how}; its last lines ({self.log}):\n{said}")
+        raise ChildEndedError(f"the {self.name} {how}; its last lines:\n{said}")
 
 
 class Children:
@@ -75,20 +75,18 @@ class Children:
         self._logs = logs
         self._children: list[Child] = []
 
-    def start(self, name: str, *arguments: str, module: str = "ctr") -> Child:
-        """Start ``python -m ctr ARGUMENTS``, to be called ``name``."""
-        child = Child(name, self._logs / f"{name}.log", module, *arguments)
+    def start(
+        self, name: str, *arguments: str, module: str = "ctr", may_end: bool = False
+    ) -> Child:
+        """Start ``python -m MODULE ARGUMENTS``, to be called ``name``."""
+        child = Child(name, self._logs / f"{name}.log", module, arguments, may_end)
         self._children.append(child)
         return child
 
     def check(self) -> None:
-        """Raise ChildEndedError if one of them has ended."""
+        """Raise ChildEndedError if one of them has ended that should not have."""
         for child in self._children:
             child.check()
-
-    def forget(self, child: Child) -> None:
-        """One that may end."""
-        self._children.remove(child)
 
     def end(self) -> None:
         """SIGTERM to all, and SIGKILL to those that take longer than anybody would wait."""
@@ -114,6 +112,17 @@ class Children:
         trace: TracebackType | None,
     ) -> None:
         self.end()
+
+
+def _environment() -> dict[str, str]:
+    """Of this process, with its own package first and without settings: they name other brokers."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith(PREFIX) and "__" in name)
+    }
+    paths = [str(Path(__file__).resolve().parents[3]), *filter(None, [kept.get("PYTHONPATH")])]
+    return kept | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def ends_with_this_process() -> Callable[[], None] | None:
