@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ctr.errors import SettingError
+from ctr.errors import SettingError, SourceError
 from ctr.log import LogWriter
 from ctr.settings import Kafka
 from ctr.simulate.simulator import Simulated
+
+_PATIENCE_SECONDS = 10.0
 
 
 class Sink(Protocol):
@@ -60,8 +62,10 @@ class KafkaSink:
     def __init__(self, kafka: Kafka, topic: str, partitions: int, max_event_bytes: int) -> None:
         from kafka import KafkaAdminClient, KafkaProducer
 
-        from ctr.kafka import connect, ensure_topic
+        from ctr.kafka import connect, ensure_topic, wait_for_broker
 
+        if not wait_for_broker(kafka, _PATIENCE_SECONDS):
+            raise SourceError(f"cannot reach {kafka.bootstrap_servers}")
         largest = max_event_bytes + 65_536
         admin = connect(KafkaAdminClient, kafka)
         try:

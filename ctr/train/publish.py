@@ -22,6 +22,7 @@ _SHARE = 5
 """Publishing takes at most one part in this many of the time."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_CLAIMS = 5
 
 
 class Destination(Protocol):
@@ -121,13 +122,19 @@ class Publisher:
 
     def claim(self, stop: threading.Event) -> bool:
         """Become the only writer, however long the broker is away; False when ``stop`` was set."""
+        fenced = 0
         while not stop.is_set():
             try:
                 self._destination.claim(self._state.version)
                 self._claimed = True
                 return True
-            except (FencedError, SettingError):
+            except SettingError:
                 raise
+            except FencedError:
+                # the writer before us may take its producer back until it sees our claim
+                fenced += 1
+                if fenced == _CLAIMS:
+                    raise
             except (OSError, CtrError) as error:
                 self._failed(error)
                 stop.wait(self._pause)

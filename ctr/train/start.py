@@ -58,11 +58,9 @@ def _assemble(
     on_progress: Callable[[Trainer], None],
 ) -> Trainer:
     state = State(config)
-    letters = open_dead_letters(config, REASONS)
     checkpoint = store.load(config.checkpoint.load, known=PARTS)
     if checkpoint is not None:
         state.restore(checkpoint)
-        letters.resend(checkpoint.letters)
         _log.info("going on from %s, %d events", checkpoint.path, state.learner.events_learned)
         if config.checkpoint.load:
             # a crash before the next checkpoint must not fall back to what was to be left
@@ -70,4 +68,8 @@ def _assemble(
     metrics = TrainerMetrics(registry, config.model.name)
     publisher = make_publisher(config, state, str(uuid.uuid4()), metrics)
     source = open_events(config, state.positions)
+    # last, as it has a thread that would outlive an error of the others
+    letters = open_dead_letters(config, REASONS)
+    if checkpoint is not None:
+        letters.resend(checkpoint.letters)
     return Trainer(config, state, source, letters, store, publisher, metrics, on_progress)

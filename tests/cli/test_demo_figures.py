@@ -157,7 +157,8 @@ def test_it_asks_for_what_is_seen_often() -> None:
 # ---- processes
 
 
-def test_the_last_words_of_a_process(tmp_path: Path) -> None:
+def test_the_last_words_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with Children(tmp_path) as children:
         child = children.start("trainer", "train", "no.jsonl")
         child.process.wait(60)

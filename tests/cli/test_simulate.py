@@ -115,7 +115,7 @@ def test_it_is_never_ahead_of_its_rate_and_ends_on_sigterm(
 ) -> None:
     report, began = tmp_path / "report.json", time.monotonic()
     running = processes.start("simulate", "--to", "log", "--rate", "500", "--report", report)
-    wait_until(report.exists, 60, "the report")
+    wait_until(report.exists, what="the report", seconds=60)
     running.terminate()
     figures = json.loads(report.read_text())
     assert figures["events"] <= 500 * (time.monotonic() - began)

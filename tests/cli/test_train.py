@@ -90,7 +90,11 @@ def test_serve_answers_with_a_snapshot(
     newest = max((tmp_path / SNAPSHOTS).glob("*.model"))
     server = processes.start("serve", "--model", newest, "--port", "0")
     url = server.wait_for(r"serving clicks on (http://\S+)")
-    wait_until(lambda: "true" in ask(f"{url}/v1/models/clicks").read().decode(), 30, "the model")
+    wait_until(
+        lambda: "true" in ask(f"{url}/v1/models/clicks").read().decode(),
+        what="the model",
+        seconds=30,
+    )
     event = {"features": {"segment": "s1", "ad": "a1"}}
     request = Request(f"{url}/v1/predict", json.dumps({"events": [event, event]}).encode())
     answer = json.loads(ask(request).read())
@@ -109,7 +113,7 @@ def test_a_log_directory_is_followed_until_sigterm(
     metrics = trainer.wait_for(r"metrics on (\S+)")
     (log / "clicks.jsonl").write_bytes(lines)
     learned = re.compile(rf"^ctr_events_learned_total{{.*}} {stream.totals.events}\.0$", re.M)
-    wait_until(lambda: learned.search(ask(metrics).read().decode()), 60, "the events")
+    wait_until(lambda: learned.search(ask(metrics).read().decode()), what="the events", seconds=60)
     trainer.terminate()
     assert model(ctr)["events_learned"] == stream.totals.events
 

@@ -124,7 +124,7 @@ class Demo:
         self._introduce()
 
     def _is_served(self) -> bool:
-        """Whether a model answers that has learned something: a trainer begins with an empty one."""
+        """Whether a model answers that learned something: a trainer begins with an empty one."""
         predicted = predict(self._server_url, self._events[0])
         return predicted is not None and predicted.event_time > 0
 

@@ -91,8 +91,8 @@ class Screen:
             f"base rate's {number(gap.base)} to the best reachable, {number(gap.best)}"
         )
         self.say(
-            f"{learned.nonzero:,} weights; {learned.rejected:,} bad events in the dead letters; the served "
-            f"model was {row.freshness:.1f} s old"
+            f"{learned.nonzero:,} weights; {learned.rejected:,} bad events among the dead letters; "
+            f"the served model was {row.freshness:.1f} s old"
         )
 
 
