@@ -53,6 +53,7 @@ def directory(sources: Path, parents: Iterable[Path]) -> Path:
         except OSError:
             continue
         if os.access(folder, os.W_OK):
+            os.utime(folder)  # in use, so that it is not among the oldest
             return folder
     return Path(tempfile.mkdtemp(prefix="ctr-kernels-"))
 

@@ -12,6 +12,7 @@ from ctr.settings import Kafka
 from ctr.simulate.simulator import Simulated
 
 _PATIENCE_SECONDS = 10.0
+_BATCH_BYTES = 1 << 18
 
 
 class Sink(Protocol):
@@ -66,7 +67,7 @@ class KafkaSink:
 
         if not wait_for_broker(kafka, _PATIENCE_SECONDS):
             raise SourceError(f"cannot reach {kafka.bootstrap_servers}")
-        largest = max_event_bytes + 65_536
+        largest = max(max_event_bytes, _BATCH_BYTES) + 65_536
         admin = connect(KafkaAdminClient, kafka)
         try:
             self._partitions = ensure_topic(
@@ -79,11 +80,12 @@ class KafkaSink:
         finally:
             admin.close()
         self._topic = topic
+        self._failures: list[BaseException] = []
         self._producer = connect(
             KafkaProducer,
             kafka,
             linger_ms=5,
-            batch_size=1 << 18,
+            batch_size=_BATCH_BYTES,
             compression_type="lz4",
             max_request_size=largest + 65_536,
         )
@@ -91,11 +93,20 @@ class KafkaSink:
     def write(self, simulated: Simulated) -> None:
         for number, part in enumerate(simulated.partition(self._partitions)):
             for line in part.lines:
-                self._producer.send(self._topic, line, partition=number)
+                future = self._producer.send(self._topic, line, partition=number)
+                future.add_errback(self._failures.append)
+        self._raise_failure()
 
     def close(self) -> None:
-        self._producer.flush(30.0)
-        self._producer.close()
+        try:
+            self._producer.flush(30.0)
+        finally:
+            self._producer.close()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failures:
+            raise SourceError(f"{self._topic} did not take an event: {self._failures[0]!r}")
 
 
 def open_sink(to: str, kafka: Kafka, topic: str, partitions: int, max_event_bytes: int) -> Sink:

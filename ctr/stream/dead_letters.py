@@ -74,27 +74,24 @@ class DeadLetters:
         if delivery is not None:
             self._thread.start()
 
-    def write(self, records: Records, rejected: Rejected, stop: threading.Event) -> bool:
-        """Take over the bad events of ``records``.
+    def write(self, records: Records, rejected: Rejected) -> None:
+        """Take over the bad events of ``records``; whoever wants more intake asks ``is_full``.
 
-        Then, while ``max_unacknowledged`` of them (or ``max_bytes``) wait, so does the caller,
-        until ``stop`` is set: then it returns False, and they are in ``pending`` all the same.
-        Raises the CtrError for which letters cannot be delivered at all.
+        Raises the CtrError for which letters cannot be delivered at all; ``pending`` has them.
         """
-        if self._fatal is not None:
-            raise self._fatal
-        if not len(rejected):
-            return True
-        if self._delivery is None:
+        if len(rejected) and self._delivery is None:
             self._written += len(rejected)
-            return True
-        self._add(self._letters(records, rejected))
-        with self._changed:
-            while len(self._queue) >= self._most or self._bytes >= self._most_bytes:
-                if stop.is_set() or self._fatal is not None:
-                    return False
-                self._changed.wait(0.05)
-        return True
+        elif len(rejected):
+            self._add(self._letters(records, rejected))
+        self._raise_fatal()
+
+    def is_full(self) -> bool:
+        """Whether so many letters (or bytes) wait that no more events may be taken in for now.
+
+        Raises as ``write`` does.
+        """
+        self._raise_fatal()
+        return len(self._queue) >= self._most or self._bytes >= self._most_bytes
 
     def resend(self, letters: Iterable[tuple[str, str, bytes]]) -> None:
         """Take over what was ``pending`` when a checkpoint was made."""
@@ -129,6 +126,10 @@ class DeadLetters:
             self._closing.set()
             self._changed.notify_all()
         self._thread.join(max(2.0, deadline - time.monotonic()))
+
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
 
     def _letters(self, records: Records, rejected: Rejected) -> list[Letter]:
         buffer = records.buffer
@@ -193,9 +194,9 @@ class DeadLetters:
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         now = time.monotonic()
-        if now - self._reminded_at > _REMIND_SECONDS:
+        waiting = len(self._queue)
+        if waiting and now - self._reminded_at > _REMIND_SECONDS:
             self._reminded_at = now
-            waiting = len(self._queue)
             _log.warning("%d dead letters wait, trying again: %r", waiting, error)
         self._closing.wait(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)

@@ -82,10 +82,11 @@ class Trainer:
 
     def _learn_until(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            records = self.source.next_batch(_POLL_SECONDS)
-            if records is not None:
+            if self._letters.is_full():
+                stop.wait(_POLL_SECONDS)  # intake stalls, and nothing else does
+            elif (records := self.source.next_batch(_POLL_SECONDS)) is not None:
                 events = self.state.learn(records)
-                self._letters.write(records, events.rejected, stop)
+                self._letters.write(records, events.rejected)
             elif self.source.ended():
                 return
             self._keep_up()

@@ -170,7 +170,7 @@ def format_storage(data: Path, properties: Path) -> None:
         return
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-    command = java_command(data, *tool, "--cluster-id", cluster, "--config", properties)
+    command = java_command(data, *tool, f"--cluster-id={cluster}", "--config", properties)
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Failure(f"could not format {data / 'data'}:\n{done.stdout}{done.stderr}")

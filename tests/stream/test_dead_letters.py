@@ -28,7 +28,6 @@ from ctr.stream.letter_topic import MARGIN_BYTES, TopicDelivery
 from ctr.types import Position, Records, Rejected
 
 REASONS = ("ok", "syntax", "utf8")
-NEVER = threading.Event()
 
 
 def bad(values: Sequence[bytes], first: int = 0, source: str = "kafka:events/3") -> Any:
@@ -81,8 +80,8 @@ def test_they_are_delivered_in_order() -> None:
     delivery.open.set()
     letters = DeadLetters(delivery, REASONS)
     values = [b"%d" % i for i in range(50)]
-    assert letters.write(*bad(values[:20]), NEVER)
-    assert letters.write(*bad(values[20:], first=20), NEVER)
+    letters.write(*bad(values[:20]))
+    letters.write(*bad(values[20:], first=20))
     assert letters.flush(10)
     assert [letter.value for letter in delivery.got] == values
     assert letters.pending() == []
@@ -95,7 +94,7 @@ def test_pending_are_those_not_acknowledged_and_can_be_sent_again() -> None:
     delivery = Slow()
     letters = DeadLetters(delivery, REASONS)
     values = [b"a", b"b", b"\xff\0"]
-    letters.write(*bad(values, first=9), NEVER)
+    letters.write(*bad(values, first=9))
     pending = letters.pending()
     assert pending == expected(values, first=9)
     assert not letters.flush(0.05)
@@ -111,37 +110,26 @@ def test_pending_are_those_not_acknowledged_and_can_be_sent_again() -> None:
     restarted.close()
 
 
-def test_intake_stalls_at_the_limit_until_there_is_room() -> None:
+def test_it_is_full_at_the_limit_until_there_is_room() -> None:
     delivery = Slow()
     letters = DeadLetters(delivery, REASONS, max_unacknowledged=10)
-    assert letters.write(*bad([b"x"] * 9), NEVER)
-    done = threading.Event()
-    thread = threading.Thread(target=lambda: (letters.write(*bad([b"y"]), NEVER), done.set()))
-    thread.start()
-    assert not done.wait(0.2)
+    letters.write(*bad([b"x"] * 9))
+    assert not letters.is_full()
+    letters.write(*bad([b"y"]))
+    assert letters.is_full()
     delivery.open.set()
-    assert done.wait(10)
-    thread.join()
     assert letters.flush(10)
+    assert not letters.is_full()
     assert len(delivery.got) == 10
     letters.close()
 
 
 def test_the_limit_is_one_of_bytes_too() -> None:
     letters = DeadLetters(Slow(), REASONS, max_bytes=1000)
-    stop = threading.Event()
-    stop.set()
-    assert letters.write(*bad([b"x" * 600]), stop)
-    assert not letters.write(*bad([b"x" * 600]), stop)
-    letters.close(timeout=0)
-
-
-def test_a_stop_ends_the_wait_and_loses_nothing() -> None:
-    letters = DeadLetters(Slow(), REASONS, max_unacknowledged=5)
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
-    assert not letters.write(*bad([b"x"] * 8), stop)
-    assert len(letters.pending()) == 8
+    letters.write(*bad([b"x" * 600]))
+    assert not letters.is_full()
+    letters.write(*bad([b"x" * 600]))
+    assert letters.is_full()
     letters.close(timeout=0)
 
 
@@ -150,7 +138,7 @@ def test_failures_are_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     delivery.open.set()
     letters = DeadLetters(delivery, REASONS)
     with caplog.at_level(logging.WARNING):
-        letters.write(*bad([b"a", b"b"]), NEVER)
+        letters.write(*bad([b"a", b"b"]))
         assert letters.flush(10)
     assert delivery.got == expected([b"a", b"b"])
     assert letters.counters()["failures"] == 2
@@ -167,12 +155,15 @@ def test_what_cannot_get_better_is_raised() -> None:
     letters = DeadLetters(Misconfigured(), REASONS)
     letters._thread.join(10)
     with pytest.raises(SettingError, match=r"max\.message\.bytes"):
-        letters.write(*bad([]), NEVER)
+        letters.write(*bad([b"kept all the same"]))
+    assert [letter.value for letter in letters.pending()] == [b"kept all the same"]
+    with pytest.raises(SettingError, match=r"max\.message\.bytes"):
+        letters.is_full()
 
 
 def test_none_only_counts() -> None:
     letters = DeadLetters(None, REASONS)
-    assert letters.write(*bad([b"a", b"b"]), NEVER)
+    letters.write(*bad([b"a", b"b"]))
     letters.resend([("events/0/0/0", "syntax", b"c")])
     assert letters.counters() == {"written": 2, "unacknowledged": 0, "failures": 0}
     assert (letters.pending(), letters.flush(0)) == ([], True)
@@ -202,7 +193,7 @@ def test_any_bytes_survive_a_line(source: str, reason: str, value: bytes) -> Non
 def test_letters_in_a_log_directory(tmp_path: Path) -> None:
     values = [b"a\nb", b"\xff\0\n", b"", os.urandom(10_000_000), b"last"]
     letters = DeadLetters(LogDelivery(tmp_path, segment_bytes=1000), REASONS)
-    letters.write(*bad(values), NEVER)
+    letters.write(*bad(values))
     assert letters.flush(30)
     with pytest.raises(LockedError):
         LogDelivery(tmp_path)
@@ -213,7 +204,7 @@ def test_letters_in_a_log_directory(tmp_path: Path) -> None:
 def test_a_directory_by_configuration(tmp_path: Path) -> None:
     settings = {"dead_letters.to": "directory", "dead_letters.directory": f"{tmp_path}/{{model}}"}
     letters = open_dead_letters(load(environment={}, overrides=settings), REASONS)
-    letters.write(*bad([b"x"]), NEVER)
+    letters.write(*bad([b"x"]))
     assert letters.flush(10)
     letters.close()
     assert list(read_letters(tmp_path / "clicks")) == expected([b"x"])
@@ -258,7 +249,7 @@ def letters_to(kafka: Any, topic_name: str) -> Any:
 def test_letters_in_a_topic(kafka: Any, topic_name: str, letters_to: Any) -> None:
     values = [b"plain", b"\xff\0\n", b"", *(b"%d" % i for i in range(3000))]
     letters = letters_to()
-    letters.write(*bad(values), NEVER)
+    letters.write(*bad(values))
     assert letters.flush(30)
     assert consumed(kafka.bootstrap, topic_name, len(values)) == expected(values)
 
@@ -272,7 +263,7 @@ def test_a_topic_takes_what_the_source_takes_and_more(
         admin.create_topics({source: limit}, wait_for_metadata=True)
         letters = letters_to(source)
         value = random.Random(2).randbytes(10_000_000)
-        letters.write(*bad([value, b"small"]), NEVER)
+        letters.write(*bad([value, b"small"]))
         assert letters.flush(30)
         assert letters.counters()["failures"] == 0
         made = topic_configs(admin, topic_name)["max.message.bytes"]
@@ -285,14 +276,14 @@ def test_a_letter_larger_than_the_topic_takes_raises_its_limit(
 ) -> None:
     letters = letters_to()
     value = random.Random(3).randbytes(4_000_000)
-    letters.write(*bad([b"first", value, b"last"]), NEVER)
+    letters.write(*bad([b"first", value, b"last"]))
     assert letters.flush(30)
     assert letters.counters()["failures"] == 0
     assert consumed(kafka.bootstrap, topic_name, 3) == expected([b"first", value, b"last"])
     with KafkaAdminClient(bootstrap_servers=kafka.bootstrap) as admin:
         # somebody lowers it behind our back
         ensure_topic(admin, topic_name, 1, {"max.message.bytes": "10000"})
-    letters.write(*bad([value], first=3), NEVER)
+    letters.write(*bad([value], first=3))
     assert letters.flush(30)
     assert letters.counters()["failures"] == 1
     assert consumed(kafka.bootstrap, topic_name, 4)[3:] == expected([value], first=3)
@@ -307,10 +298,10 @@ def test_letters_wait_for_a_broker_that_is_away(own_kafka: Any, topic_name: str)
         },
     )
     letters = open_dead_letters(config, REASONS)
-    letters.write(*bad([b"1", b"2"]), NEVER)
+    letters.write(*bad([b"1", b"2"]))
     assert letters.flush(30)
     own_kafka.stop()
-    letters.write(*bad([b"3", b"4"], first=2), NEVER)
+    letters.write(*bad([b"3", b"4"], first=2))
     assert not letters.flush(2)
     assert [letter.value for letter in letters.pending()] == [b"3", b"4"]
     own_kafka.start()
@@ -318,7 +309,7 @@ def test_letters_wait_for_a_broker_that_is_away(own_kafka: Any, topic_name: str)
     # an outage repeats nothing
     assert consumed(own_kafka.bootstrap, topic_name, 4) == expected([b"1", b"2", b"3", b"4"])
     own_kafka.stop()
-    letters.write(*bad([b"5"], first=4), NEVER)
+    letters.write(*bad([b"5"], first=4))
     began = time.monotonic()
     letters.close(timeout=0.5)
     assert time.monotonic() - began < 5
