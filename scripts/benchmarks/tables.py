@@ -1,0 +1,79 @@
+"""The rows of a benchmark as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.report import figure, spread_figure, table
+
+Row = dict[str, Any]
+_EVENTS = {"narrow": "10 features", "wide": "39 features", "simulated": "the simulator's"}
+
+
+def by_part(rows: Iterable[Row]) -> dict[str, str]:
+    """A titled table for each part that there are rows of."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["part"], []).append(row)
+    return {part: TABLES[part](of_part) for part, of_part in found.items()}
+
+
+def compared(title: str) -> Callable[[list[Row]], str]:
+    """Programs beside each other."""
+
+    def text(rows: list[Row]) -> str:
+        head = ["events", "program", "events/s", "CPU s a million", "peak MiB", "start s"]
+        with_loss = any(row["log_loss"] for row in rows)
+        cells = []
+        for row in rows:
+            loss = [f"{row['log_loss']:.5f}" if row["log_loss"] else "-"] if with_loss else []
+            cells.append(
+                [
+                    described(row["stream"]),
+                    row["who"],
+                    spread_figure(row["events_per_second"]),
+                    spread_figure(row["cpu_seconds_per_million"]),
+                    figure(row["peak_mib"]["median"]),
+                    figure(row["start_seconds"]["median"]),
+                    *loss,
+                ]
+            )
+        return f"{title}\n\n{table(head + ['log loss'] * with_loss, cells)}"
+
+    return text
+
+
+def measured(title: str, scale: dict[str, float] | None = None) -> Callable[[list[Row]], str]:
+    """Figures of each stream side by side; ``scale`` divides some of them."""
+
+    def text(rows: list[Row]) -> str:
+        names = [name for name in rows[0] if name not in ("part", "stream")]
+        head = ["", *(described(row["stream"]) for row in rows)]
+        cells = []
+        for name in names:
+            by = (scale or {}).get(name, 1.0)
+            shown = [{k: value / by for k, value in row[name].items()} for row in rows]
+            cells.append([name.replace("_", " "), *map(spread_figure, shown)])
+        return f"{title}\n\n{table(head, cells)}"
+
+    return text
+
+
+def described(stream: str) -> str:
+    """A stream as its reader thinks of it.
+
+    >>> described("wide, lz4")
+    '39 features, lz4'
+    """
+    kind, comma, rest = stream.partition(",")
+    return _EVENTS.get(kind, kind) + comma + rest
+
+
+TABLES = {
+    "file": compared("File -> model:"),
+    "kafka": compared("Kafka -> model, the broker on the same cores:"),
+    "kernel": measured("The learner alone, events a CPU second:"),
+    "parser": measured("The parser alone, a CPU second:"),
+    "stages": measured("Where the time of file -> model goes, CPU microseconds an event:"),
+}
