@@ -23,7 +23,7 @@ from ctr.stream.dead_letters import DeadLetters
 from ctr.stream.kafka import KafkaSource
 from ctr.stream.letter_topic import TopicDelivery
 
-from .test_dead_letters import NEVER, REASONS, bad
+from .test_dead_letters import REASONS, bad
 from .worlds import by_source, read_all
 
 SECURE = """
@@ -103,7 +103,7 @@ def test_events_and_dead_letters_through_tls(secure: Kafka, topic_name: str) -> 
         source = KafkaSource(secure, Events(topic=topic_name, stop_at_end=True), fast=fast)
         assert by_source(read_all(source)) == expected
     letters = DeadLetters(TopicDelivery(secure, f"{topic_name}-dead"), REASONS)
-    letters.write(*bad([b"x"]), NEVER)
+    letters.write(*bad([b"x"]))
     assert letters.flush(30)
     letters.close()
 
