@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 
@@ -64,20 +65,7 @@ class Parser:
         longest = int((records.ends - records.starts).max(initial=0))
         if len(self._work.scratch) < longest + PADDING:
             self._work = self._work._replace(scratch=np.zeros(2 * longest + PADDING, np.uint8))
-        rows = make_rows(self._rows, self._features)
-        cursor = np.array([0, -1, 0, 0], np.int64)
-        while not parse_records(
-            records.buffer,
-            records.starts,
-            records.ends,
-            records.timestamps,
-            self._compiled,
-            self._names,
-            self._work,
-            rows,
-            cursor,
-        ):
-            rows = self._enlarged(rows)
+        rows = self._read(records, parse_records)
         bad = rows.bad[: rows.counts[BAD_ROWS]]
         if len(bad):
             judge(records.buffer, bad, self._work.scratch)
@@ -93,6 +81,24 @@ class Parser:
             self._spelled.append(self._spelling(entry))
         del self._spelled[count:]
         return self._spelled
+
+    def _read(self, records: Records, read: Callable[..., bool]) -> Rows:
+        """All rows that the kernel ``read`` makes of ``records``, however many there are."""
+        rows = _make_rows(self._rows, self._features)
+        cursor = np.array([0, -1, 0, 0], np.int64)
+        while not read(
+            records.buffer,
+            records.starts,
+            records.ends,
+            records.timestamps,
+            self._compiled,
+            self._names,
+            self._work,
+            rows,
+            cursor,
+        ):
+            rows = self._enlarged(rows)
+        return rows
 
     def _spelling(self, entry: int) -> str:
         names = self._names
@@ -112,13 +118,13 @@ class Parser:
             self._rows *= 2
         else:
             self._features *= 2
-        larger = make_rows(self._rows, self._features)
+        larger = _make_rows(self._rows, self._features)
         for ours, theirs in zip(larger, rows, strict=True):
             ours[: len(theirs)] = theirs
         return larger
 
 
-def make_rows(rows: int, features: int) -> Rows:
+def _make_rows(rows: int, features: int) -> Rows:
     return Rows(
         indptr=np.zeros(rows + 1, np.int64),
         keys=np.empty(features, np.uint64),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from msgspec.structs import replace
 
 from ctr.errors import SettingError
-from ctr.features.parser import Parser, events_of, make_rows
+from ctr.features.parser import Parser, events_of
 from ctr.kernels import names as roles
 from ctr.kernels.vw import parse_lines
 from ctr.settings import Features
@@ -55,21 +54,7 @@ class VWParser(Parser):
 
         The arrays are new ones; ``records.buffer`` is only read.
         """
-        rows = make_rows(self._rows, self._features)
-        cursor = np.array([0, -1, 0, 0], np.int64)
-        while not parse_lines(
-            records.buffer,
-            records.starts,
-            records.ends,
-            records.timestamps,
-            self._compiled,
-            self._names,
-            self._work,
-            rows,
-            cursor,
-        ):
-            rows = self._enlarged(rows)
-        return events_of(records, rows)
+        return events_of(records, self._read(records, parse_lines))
 
     def _spelling(self, entry: int) -> str:
         if entry < self._configured:
