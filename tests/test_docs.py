@@ -130,7 +130,7 @@ def test_every_command_and_flag_is_documented():
     assert len(found) >= 6
     for path, command in found:
         words = " ".join(path)
-        section = re.search(rf"^#+ .*`{words}.*?(?=^#+ .*`ctr |\Z)", text, re.M | re.S)
+        section = re.search(rf"^#+ [^\n]*`{words}\b.*?(?=^#+ [^\n]*`ctr |\Z)", text, re.M | re.S)
         assert section, f"`{words}` has no section in docs/cli.md"
         flags = [flag for option in command.params for flag in option.opts if flag.startswith("--")]
         missing = [flag for flag in flags if not re.search(rf"{flag}\b", section[0])]

@@ -46,6 +46,8 @@ class Commands(click.Group):
         except CtrError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(FAILED)
+        except BrokenPipeError:  # click ends quietly then
+            raise
         except OSError as error:  # a full disk, a file where a directory should be
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror or error}", err=True)

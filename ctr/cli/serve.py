@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command("serve", short_help="Answer predictions over HTTP with the newest model.")
 @configured("model.name", *KAFKA, "publish.topic", "publish.directory", "serve.host", "serve.port")
-@click.option("--model", "file", metavar="FILE", help="Serve this snapshot; again when replaced.")
+@click.option(
+    "--model", "file", metavar="FILE", help="Serve this snapshot, or the newest in this directory."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what happens.")
 def command(
     config_file: str | None,
@@ -49,9 +52,9 @@ def follower_of(config: Config, file: str | None) -> Follower:
     from ctr.errors import SettingError
 
     if file is not None:
-        from ctr.model.follow_files import FileFollower
+        from ctr.model.follow_files import DirectoryFollower, FileFollower
 
-        return FileFollower(file)
+        return DirectoryFollower(file) if Path(file).is_dir() else FileFollower(file)
     if config.publish.to == "directory":
         from ctr.model.follow_files import DirectoryFollower
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,30 +82,30 @@ def command(
     log_to_stderr()
     config = read_config(config_file, assignments, options)
     kinds = KINDS if to == "kafka" else tuple(kind for kind in KINDS if kind != "empty")
-    simulator = Simulator(
-        SimulatorSettings(
-            seed=seed,
-            bad_share=bad_share,
-            bad_kinds=kinds,
-            base_rate=base_rate,
-            drift=drift,
-            label_delay_ms=1000 * label_delay,
-            disorder_ms=1000 * disorder,
-            vanish_after=vanish_after,
-            start_ts_ms=int(1000 * time.time()) if rate else 1_700_000_000_000,
-            events_per_second=rate or 100.0,
-            max_event_bytes=config.features.max_event_bytes,
-            max_features=config.features.max_features,
-        )
+    settings = SimulatorSettings(
+        seed=seed,
+        bad_share=bad_share,
+        bad_kinds=kinds,
+        base_rate=base_rate,
+        drift=drift,
+        label_delay_ms=1000 * label_delay,
+        disorder_ms=1000 * disorder,
+        vanish_after=vanish_after,
+        events_per_second=rate or 100.0,
+        max_event_bytes=config.features.max_event_bytes,
+        max_features=config.features.max_features,
     )
     if print_spec:
-        click.echo(simulator.spec_toml())
+        click.echo(Simulator(settings).spec_toml(), nl=False)
         return
-    simulator.seek(skip)
     stop = stop_on_signals()
     sink = open_sink(
         to, config.kafka, config.events.topic, partitions, config.features.max_event_bytes
     )
+    if rate:  # the next event's time is now, not when the broker was not yet found
+        settings = replace(settings, start_ts_ms=int(1000 * (time.time() - skip / rate)))
+    simulator = Simulator(settings)
+    simulator.seek(skip)
     try:
         _run(simulator, sink, count, rate, report, stop)
     except BrokenPipeError:

@@ -51,6 +51,7 @@ class TopicDestination:
         self._writer = TopicWriter(config.kafka, config.path(config.publish.topic), session)
         self._snapshots, self._settings = snapshots, config.publish
         self._last_snapshot = float("-inf")
+        self._unsaved: tuple[Manifest, Image] | None = None
 
     def claim(self, after: int) -> None:
         from ctr.kafka import reachable
@@ -61,14 +62,28 @@ class TopicDestination:
         self._writer.claim(after)
 
     def publish(self, manifest: Manifest, image: Image) -> tuple[int, int]:
-        published = self._writer.publish(manifest, image)
+        try:
+            published = self._writer.publish(manifest, image)
+        except FencedError:
+            self._unsaved = None  # the model is another writer's now
+            raise
+        self._unsaved = (published.manifest, image)
         if time.monotonic() - self._last_snapshot >= self._settings.snapshot_seconds:
-            self._last_snapshot = time.monotonic()
-            _write_snapshot(self._snapshots, self._settings, published.manifest, image)
+            self._save()
         return published.manifest.version, published.bytes
 
     def close(self) -> None:
         self._writer.close()
+        try:
+            self._save()  # the last version, whenever the snapshot before it was
+        except OSError as error:
+            _log.warning("the last version has no snapshot: %s", error)
+
+    def _save(self) -> None:
+        if self._unsaved is not None:
+            self._last_snapshot = time.monotonic()
+            _write_snapshot(self._snapshots, self._settings, *self._unsaved)
+            self._unsaved = None
 
 
 class DirectoryDestination:

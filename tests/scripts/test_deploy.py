@@ -49,7 +49,7 @@ def answers(*command: str) -> bool:
 
 
 def read_by(implementation: list[str], file: Path) -> subprocess.CompletedProcess[str]:
-    command = [*implementation, "--file", str(file), "config"]
+    command = [*implementation, "--file", str(file), "--profile", "demo", "config"]
     return subprocess.run(command, capture_output=True, text=True, cwd=file.parent)
 
 
@@ -145,7 +145,7 @@ def commands() -> dict[str, list[str]]:
 
 def test_there_are_commands_to_check() -> None:
     assert {name: line[0] for name, line in commands().items()} == dict.fromkeys(
-        ("trainer", "server", "Dockerfile"), "ctr"
+        ("simulate", "trainer", "server", "Dockerfile"), "ctr"
     )
 
 
@@ -153,14 +153,16 @@ def understand(line: list[str]) -> None:
     """Parse a command line as the command itself would; click's UsageError says what is wrong."""
     from ctr.cli import main
 
-    name, command, arguments = main.resolve_command(click.Context(main), line[1:])
+    # the group's settings too: click keeps what a command's help flags are from its first use
+    group = click.Context(main, **main.context_settings)
+    name, command, arguments = main.resolve_command(group, line[1:])
     assert command is not None
     # what the container mounts there
     mounted = {"/etc/ctr/ctr.toml": str(DEPLOY / "ctr.toml")}
-    command.make_context(name, [mounted.get(word, word) for word in arguments])
+    command.make_context(name, [mounted.get(word, word) for word in arguments], group)
 
 
-@pytest.mark.parametrize("where", ["trainer", "server"])
+@pytest.mark.parametrize("where", ["simulate", "trainer", "server"])
 def test_the_command_line_understands(where: str) -> None:
     understand(commands()[where])
     with pytest.raises(click.UsageError):

@@ -15,7 +15,6 @@ from ctr.cli.demo.children import Child, Children
 from ctr.cli.demo.figures import Row, Stream, gap, predict, read_metrics, read_report
 from ctr.cli.demo.screen import LEGEND, Screen
 from ctr.errors import CtrError
-from ctr.kernels.cache import is_cold
 from ctr.log import segments
 
 _TICK = 0.05
@@ -72,12 +71,11 @@ class Demo:
             self._screen.step("getting Kafka, by scripts/kafka")
             self._broker = Broker(self.directory / "kafka")
         else:
-            self._screen.step("no scripts/kafka here: embedded, with a log directory for Kafka")
+            self._screen.step("no scripts/kafka here: going on embedded, with a log directory")
 
     def _compile(self) -> None:
         """Have the kernels compiled in parts at once, while Kafka starts."""
-        if is_cold():
-            self._screen.step("compiling for this processor, once for this version: about 20 s")
+        self._screen.step("compiling what is not yet compiled; the first time it takes about 20 s")
         parts = [["reading"], ["learning", *(["kafka"] if self._broker else [])]]
         compilers = [
             self._children.start(
