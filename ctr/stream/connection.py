@@ -43,7 +43,7 @@ class TopicConnection:
             isolation_level="read_committed",
             max_partition_fetch_bytes=events.batch_bytes,
             # the broker sends a larger batch all the same, whole, when it comes first
-            fetch_max_bytes=8 * events.batch_bytes,
+            fetch_max_bytes=events.batch_bytes,
             receive_message_max_bytes=(1 << 31) - 1,
             max_poll_records=_UNLIMITED if fast else _POLL_RECORDS,
             metadata_max_age_ms=max(100, int(1000 * events.discover_seconds)),
