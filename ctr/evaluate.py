@@ -67,7 +67,7 @@ def evaluate(
     learner = learner or make(config.learner, config.features.bits, config.model.seed)
     progressive = Progressive(config.metrics.window)
     rejected = np.zeros(len(REASONS), np.int64)
-    skipped = 0
+    learned = skipped = 0
     _compile(parser, config)
     started = time.perf_counter()
     while not source.ended():
@@ -79,7 +79,8 @@ def evaluate(
         progressive.update(p, events.batch.labels, events.batch.weights)
         rejected += np.bincount(events.rejected.reasons, minlength=len(REASONS))
         skipped += events.skipped
-        on_progress(progressive.total.events)
+        learned += len(events)
+        on_progress(learned)
     seconds = time.perf_counter() - started
     counted = {REASONS[code]: int(n) for code, n in enumerate(rejected) if n}
     total = progressive.total

@@ -64,13 +64,13 @@ class State:
         """Copies of everything that changes, by name."""
         stream: dict[str, Any] = {
             "spec": {"bits": self.spec.bits, "hash_seed": self.spec.hash_seed},
-            "rejected": self.rejected,
+            "rejected": dict(self.rejected),
             "skipped": self.skipped,
             "event_time": self.event_time,
             "version": self.version,
         }
         return {
-            "stream": ({**stream, "rejected": dict(self.rejected)}, {}),
+            "stream": (stream, {}),
             "learner": self.learner.state(),
             "progressive": self.progressive.state(),
             "coverage": self.coverage.state(),
