@@ -198,6 +198,8 @@ def _wanted(hint: Any, value: Any) -> str:
             return f"> {_plain(meta.gt)}"
         if meta.ge is not None and not number >= meta.ge:
             return f">= {_plain(meta.ge)}"
+        if meta.lt is not None and not number < meta.lt:
+            return f"< {_plain(meta.lt)}"
         if meta.le is not None and not number <= meta.le:
             return f"<= {_plain(meta.le)}"
     return _KINDS[get_origin(bare) or bare]

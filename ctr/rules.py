@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ctr.settings import Config, Kafka
+from ctr.settings import Config, Kafka, Learner
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 
@@ -17,6 +17,7 @@ def broken(config: Config) -> Iterator[tuple[str, str]]:
     []
     """
     yield from _calibration(config)
+    yield from _learner(config.learner)
     yield from _kafka(config.kafka)
     yield from _topics(config)
     yield from _directories(config)
@@ -28,6 +29,11 @@ def _calibration(config: Config) -> Iterator[tuple[str, str]]:
             "gate.min_calibration",
             f"< gate.max_calibration ({config.gate.max_calibration})",
         )
+
+
+def _learner(learner: Learner) -> Iterator[tuple[str, str]]:
+    if learner.momentum and (learner.name != "ogd" or learner.rates != "global"):
+        yield "learner.momentum", "0 unless learner.name is ogd and learner.rates is global"
 
 
 def _kafka(kafka: Kafka) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,12 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "clicks"
     seed: Annotated[
-        int, _about("Seed of every randomized rounding in learner and encoding.", ge=0)
+        int,
+        _about(
+            "Seed of every randomized rounding in learner and encoding, and of which events "
+            "are kept.",
+            ge=0,
+        ),
     ] = 0
 
 
@@ -88,6 +93,15 @@ class Events(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["error", "continue"],
         _about("When Kafka no longer has the offset to resume from: stop, or go on and count it."),
     ] = "error"
+    keep_without_click: Annotated[
+        float,
+        _about(
+            "Share of the events without a click that are learned, each weighing as many times "
+            "more; which ones is decided by the event's id.",
+            ge=1e-6,
+            le=1,
+        ),
+    ] = 1.0
     batch_bytes: Annotated[
         int, _about("Bytes taken from the source at once.", ge=4096, le=1 << 28)
     ] = 4_194_304
@@ -142,9 +156,12 @@ class Features(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Learner(Struct, frozen=True, forbid_unknown_fields=True):
-    """The learner: FTRL-Proximal (McMahan et al. 2013, Algorithm 1)."""
+    """The learner: FTRL-Proximal (McMahan et al. 2013, Algorithm 1), or one of its rivals."""
 
-    name: Annotated[Literal["ftrl"], _about("Learner.")] = "ftrl"
+    name: Annotated[
+        Literal["ftrl", "rda", "fobos", "ogd", "ogd-count"],
+        _about("Learner; docs/learners.md says what each is."),
+    ] = "ftrl"
     alpha: Annotated[float, _about("Learning rate.", gt=0, le=1e6)] = 0.1
     beta: Annotated[float, _about("Smooths the first steps of a coordinate.", gt=0, le=1e9)] = 1.0
     l1: Annotated[float, _about("l1 penalty: makes weights exactly zero.", ge=0, le=1e9)] = 1.0
@@ -153,8 +170,29 @@ class Learner(Struct, frozen=True, forbid_unknown_fields=True):
         float, _about("Exponent of the per-coordinate rate; 0.5 is the paper's.", ge=0, le=1)
     ] = 0.5
     schedule: Annotated[
-        str, _about('Decay of alpha with events: "constant" or "power(r=1e6,c=0.1)".')
+        str,
+        _about(
+            "Decay of alpha with events: constant, power(r=1e6,c=0.1), exponential(r=1e6), "
+            "piecewise(1e6:0.5,1e7:0.1) or performance(window=1e5,factor=0.5)."
+        ),
     ] = "power(r=1e6,c=0.1)"
+    rates: Annotated[
+        Literal["per-coordinate", "global"],
+        _about("A rate for each coordinate by its own n, or alpha for all."),
+    ] = "per-coordinate"
+    n: Annotated[
+        Literal["squares", "counts"],
+        _about("What n is: the sum of squared gradients, or PN/(P+N) of clicks and non-clicks."),
+    ] = "squares"
+    momentum: Annotated[float, _about("Momentum of ogd with a global rate.", ge=0, lt=1)] = 0.0
+    min_count: Annotated[
+        int,
+        _about("Events of a coordinate that ogd-count only counts.", ge=0, le=1_000_000_000),
+    ] = 10
+    state: Annotated[
+        Literal["default", "float64", "float32", "q2.13"],
+        _about("Precision of the learner's state; default is 16 bytes a coordinate for ftrl."),
+    ] = "default"
 
 
 class Metrics(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,13 +1,14 @@
 """Plain-Python twins of the compiled code, in 64 bits, written from the paper and the design.
 
-Slow and obvious on purpose: a dictionary for a table, a loop for a sum.
+Slow and obvious on purpose: a dictionary for a table, a loop for a sum. Those of the learners
+and their schedules are in ``tests.naive_learners``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 Feature = tuple[int, float]
 """A key and its x."""
@@ -32,95 +33,6 @@ def coordinate(key: int, bits: int) -> int:
 
 def logistic(score: float) -> float:
     return 1 / (1 + math.exp(-score)) if score > -700 else 0.0
-
-
-def rate(schedule: tuple[object, ...], alpha: float, t: int) -> float:
-    """alpha(t) of ``("constant",)``, ``("power", r, c)``, ``("exponential", r)`` or
-    ``("piecewise", (t, share), ...)``."""
-    name, *numbers = schedule
-    share = 1.0
-    if name == "power":
-        r, c = numbers
-        share = (1 + t / r) ** -c
-    elif name == "exponential":
-        (r,) = numbers
-        share = 10 ** (-t / r)
-    elif name == "piecewise":
-        for start, value in numbers:
-            share = value if t >= start else share
-    return max(alpha * share, alpha * 1e-6)
-
-
-@dataclass
-class Cell:
-    """z, n and d of one coordinate; ``history`` holds (g, w, d) of every update."""
-
-    z: float = 0.0
-    n: float = 0.0
-    d: float = 0.0
-    history: list[tuple[float, float, float]] = field(default_factory=list)
-
-
-class FTRL:
-    """McMahan et al. 2013, Algorithm 1, with the schedule of the design, section 4."""
-
-    def __init__(
-        self,
-        bits: int,
-        alpha: float = 0.1,
-        beta: float = 1.0,
-        l1: float = 1.0,
-        l2: float = 1.0,
-        power: float = 0.5,
-        schedule: tuple[object, ...] = ("constant",),
-        unpenalised: Iterable[int] = (),
-    ) -> None:
-        self.bits, self.alpha, self.beta, self.power = bits, alpha, beta, power
-        self.l1, self.l2, self.schedule = l1, l2, schedule
-        self.unpenalised = set(unpenalised)
-        self.t = 0
-        self.cells: dict[int, Cell] = {}
-
-    def penalties(self, c: int) -> tuple[float, float]:
-        return (0.0, 0.0) if c in self.unpenalised else (self.l1, self.l2)
-
-    def weight(self, c: int) -> float:
-        cell = self.cells.get(c)
-        l1, l2 = self.penalties(c)
-        if cell is None or abs(cell.z) <= l1:
-            return 0.0
-        sign = 1.0 if cell.z > 0 else -1.0
-        return -(cell.z - sign * l1) / (cell.d + l2)
-
-    def score(self, features: Sequence[Feature]) -> float:
-        return sum(self.weight(coordinate(key, self.bits)) * x for key, x in features)
-
-    def learn(self, event: Event) -> float:
-        p = logistic(self.score(event.features))
-        alpha = rate(self.schedule, self.alpha, self.t)
-        for key, x in event.features:
-            c = coordinate(key, self.bits)
-            cell = self.cells.setdefault(c, Cell())
-            w = self.weight(c)
-            g = (p - event.label) * x * event.weight
-            cell.n += g * g
-            d = max(cell.d, (self.beta + cell.n**self.power) / alpha)
-            cell.z += g - (d - cell.d) * w
-            cell.d = d
-            cell.history.append((g, w, d))
-        self.t += 1
-        return p
-
-
-def objective(
-    w: float, history: Sequence[tuple[float, float, float]], l1: float, l2: float
-) -> float:
-    """What a coordinate's weight minimises after the updates in ``history`` (design, section 4)."""
-    value, d_before = l1 * abs(w) + l2 / 2 * w * w, 0.0
-    for g, w_s, d in history:
-        value += g * w + (d - d_before) / 2 * (w - w_s) ** 2
-        d_before = d
-    return value
 
 
 def log_loss(p: float, label: int) -> float:

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ctr import config
+from ctr.learn import LEARNERS, schedules
 from ctr.observe.server import ServerMetrics
 from ctr.observe.trainer import TrainerMetrics
 from ctr.settings import Config
@@ -33,6 +34,18 @@ DEFAULTS = {
 
 def page(name):
     return (DOCS / name).read_text("utf-8")
+
+
+# ---- learners
+
+
+def test_every_learner_and_schedule_is_described():
+    described = page("learners.md")
+    for name, learner in LEARNERS.items():
+        assert f"**`{name}`" in described
+        assert learner.__name__ in described
+    for _, example in schedules.REGISTRY.values():
+        assert f"| `{example}` |" in described
 
 
 # ---- configuration

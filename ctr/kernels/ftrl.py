@@ -52,6 +52,12 @@ def float_of(word: Any) -> Any:
 
 
 @inline
+def word_of(number: Any) -> Any:
+    """The word of a float64."""
+    return np.float64(number).view(np.uint64)
+
+
+@inline
 def n_of(nd: Any) -> Any:
     """n (as float64) of a cell's second word."""
     return np.float64(np.uint32(nd & _LOW).view(np.float32))
@@ -161,7 +167,7 @@ def nonzero_weights(pages: Any, rules: Any, numbers: Any) -> Any:
 def put(pages: Any, rules: Any, c: Any, z: Any, n: Any, d: Any) -> None:
     """Make (z, n, |d|) the cell of coordinate ``c``, with its counts and its page's flags."""
     old_z, old_d = float_of(pages.words[c, Z]), d_of(pages.words[c, ND])
-    pages.words[c, Z] = np.float64(z).view(np.uint64)
+    pages.words[c, Z] = word_of(z)
     pages.words[c, ND] = pack(np.float32(n), np.float32(math.copysign(d, old_d)))
     pages.counts[N_TOUCHED] += int(d != 0.0) - int(old_d != 0.0)
     pages.counts[N_NONZERO] += is_nonzero(z, old_d, rules.l1) - is_nonzero(old_z, old_d, rules.l1)

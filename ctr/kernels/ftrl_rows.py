@@ -22,9 +22,10 @@ from ctr.kernels.ftrl import (
     root_of,
     step,
     weight,
+    word_of,
 )
 from ctr.kernels.options import inline, jit
-from ctr.kernels.schedules import rate
+from ctr.kernels.schedules import observe, rate
 from ctr.kernels.table import (
     N_NONZERO,
     N_TOUCHED,
@@ -154,7 +155,7 @@ def update_row(row: Any, length: Any, slope: Any, pace: Any, noise: Any, rules: 
         new_z, new_nd = step(
             z, nd, row.w[j], slope * row.x[j], row.root[j], pace, rules.beta, noise_j
         )
-        row.new_z[j] = np.float64(new_z).view(np.uint64)
+        row.new_z[j] = word_of(new_z)
         row.new_nd[j] = new_nd
         touched += int(d_of(nd) == 0.0)
         nonzero += is_nonzero(new_z, d_of(nd), rules.l1) - is_nonzero(z, d_of(nd), rules.l1)
@@ -172,7 +173,7 @@ def update_anew(
     w = weight(z, d, rules.l1, rules.l2)
     root = root_of(more_n(nd, g), rules.power)
     new_z, new_nd = step(z, nd, w, g, root, pace, rules.beta, feature_noise(noise, c, j))
-    pages.words[c, Z] = np.float64(new_z).view(np.uint64)
+    pages.words[c, Z] = word_of(new_z)
     pages.words[c, ND] = new_nd
     counts[N_TOUCHED] -= int(d_of(row.nd[j]) == 0.0)
     counts[N_NONZERO] += is_nonzero(new_z, d, rules.l1) - is_nonzero(z, d, rules.l1)
@@ -218,10 +219,11 @@ def learn(
         length = gather(pages, row, keys, values, indptr[i], indptr[i + 1])
         p = logistic(score_row(row, length, rules.l1, rules.l2))
         out[i] = p
-        slope = p - np.float64(labels[i])
-        if len(weights) > 0:
-            slope *= np.float64(weights[i])
+        label = np.float64(labels[i])
+        importance = np.float64(weights[i]) if len(weights) > 0 else 1.0
+        slope = (p - label) * importance
         pace = 1.0 / rate(rules.schedule, rules.rates, rules.alpha, t + i)
+        observe(rules.schedule, rules.rates, p, label, importance)
         noise = event_noise(rules.seed, t + i)
         more_touched, more_nonzero = update_row(row, length, slope, pace, noise, rules)
         touched += more_touched

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ctr.kernels.options import inline
+from ctr.kernels.options import inline, outline
 
-CONSTANT, POWER, EXPONENTIAL, PIECEWISE = 0, 1, 2, 3
+CONSTANT, POWER, EXPONENTIAL, PIECEWISE, PERFORMANCE = 0, 1, 2, 3, 4
+
+WINDOW, FACTOR, TOLERANCE, SHARE, LOSS, WEIGHT, EVENTS, BEST = range(8)
+"""Where ``rates`` holds what of the performance schedule: its settings, the share of alpha it has
+come to, and the sums of the window that is under way. A best of 0 is none yet."""
+
+_LEAST_P = 2.0**-24
 
 RATE_FLOOR = 1e-6
 """The rate never falls below this share of its start, or 1/rate would overflow."""
@@ -17,7 +24,7 @@ def rate(schedule: Any, rates: Any, alpha: Any, t: Any) -> Any:
     """The learning rate of the event before which ``t`` events were learned.
 
     ``schedule`` is one of the codes above and ``rates`` (float64) its parameters: none; r and c;
-    r; or pairs of a first event and the share of ``alpha`` from there on.
+    r; pairs of a first event and the share of ``alpha`` from there on; or the columns above.
     """
     share = 1.0
     if schedule == POWER:
@@ -28,4 +35,29 @@ def rate(schedule: Any, rates: Any, alpha: Any, t: Any) -> Any:
         for k in range(0, len(rates), 2):
             if t >= rates[k]:
                 share = rates[k + 1]
+    elif schedule == PERFORMANCE:
+        share = rates[SHARE]
     return alpha * max(share, RATE_FLOOR)
+
+
+@inline
+def observe(schedule: Any, rates: Any, p: Any, label: Any, weight: Any) -> None:
+    """Tell the schedule what was predicted for an event, after its rate was taken."""
+    if schedule == PERFORMANCE:
+        _watch(rates, p, label, weight)
+
+
+@outline
+def _watch(rates: Any, p: Any, label: Any, weight: Any) -> None:
+    """Add an event to the window; at its end, lower the rate unless the loss fell."""
+    p = min(max(p, _LEAST_P), 1.0 - _LEAST_P)
+    rates[LOSS] -= weight * math.log(p if label > 0.5 else 1.0 - p)
+    rates[WEIGHT] += weight
+    rates[EVENTS] += 1.0
+    if rates[EVENTS] < rates[WINDOW]:
+        return
+    loss, best = rates[LOSS] / rates[WEIGHT], rates[BEST]
+    if best > 0.0 and loss > best * (1.0 - rates[TOLERANCE]):
+        rates[SHARE] = max(rates[SHARE] * rates[FACTOR], RATE_FLOOR)
+    rates[BEST] = min(best, loss) if best > 0.0 else loss
+    rates[LOSS] = rates[WEIGHT] = rates[EVENTS] = 0.0

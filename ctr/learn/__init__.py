@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import ArrayLike, NDArray
 
 from ctr import settings
 from ctr.errors import SettingError
+from ctr.learn.fobos import FOBOS
 from ctr.learn.ftrl import FTRLProximal
+from ctr.learn.linear import Linear
+from ctr.learn.ogd import OGD
+from ctr.learn.ogd_count import OGDCount
+from ctr.learn.rda import RDA
 from ctr.types import Batch, Float32, Int64, UInt64
 
-__all__ = ["LEARNERS", "FTRLProximal", "Learner", "make"]
+__all__ = ["FOBOS", "LEARNERS", "OGD", "RDA", "FTRLProximal", "Learner", "OGDCount", "make"]
+
+_COMMON = ["alpha", "beta", "l1", "l2", "power", "schedule", "rates", "n", "state"]
 
 
 class Learner(Protocol):
-    """What every learner does; ``FTRLProximal`` says it in full, ``tests/learn`` holds it to it."""
+    """What every learner does; ``Linear`` says it in full, ``tests/learn`` holds each to it."""
 
-    name: str
+    name: ClassVar[str]
     events_learned: int
 
     @property
@@ -42,26 +49,10 @@ class Learner(Protocol):
     def warm_start(self, coordinates: ArrayLike, values: ArrayLike, n0: float = 0.0) -> None: ...
 
 
-def _ftrl(
-    settings: settings.Learner, bits: int, seed: int, unpenalised: Iterable[int]
-) -> FTRLProximal:
-    return FTRLProximal(
-        bits=bits,
-        alpha=settings.alpha,
-        beta=settings.beta,
-        l1=settings.l1,
-        l2=settings.l2,
-        power=settings.power,
-        schedule=settings.schedule,
-        unpenalised=unpenalised,
-        seed=seed,
-    )
-
-
-LEARNERS: dict[str, Callable[[settings.Learner, int, int, Iterable[int]], Learner]] = {
-    "ftrl": _ftrl
+LEARNERS: dict[str, type[Linear]] = {
+    learner.name: learner for learner in (FTRLProximal, RDA, FOBOS, OGD, OGDCount)
 }
-"""From ``learner.name`` to what makes it."""
+"""Learner by ``learner.name``."""
 
 
 def make(
@@ -75,4 +66,13 @@ def make(
     """
     if settings.name not in LEARNERS:
         raise SettingError("learner.name", settings.name, f"one of {', '.join(LEARNERS)}")
-    return LEARNERS[settings.name](settings, bits, seed, (0, *unpenalised))
+    learner = LEARNERS[settings.name]
+    common: dict[str, Any] = {name: getattr(settings, name) for name in _COMMON}
+    own: dict[str, Any] = {}
+    if issubclass(learner, OGDCount):
+        own["min_count"] = settings.min_count
+    if issubclass(learner, OGD):
+        own["momentum"] = settings.momentum
+    elif settings.momentum:
+        raise SettingError("learner.momentum", settings.momentum, "0 unless learner.name is ogd")
+    return learner(bits, unpenalised=(0, *unpenalised), seed=seed, **common, **own)

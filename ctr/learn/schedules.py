@@ -6,9 +6,12 @@ A schedule is text in every setting and a small object in Python::
     power(r=1e6,c=0.1)            alpha (1 + t/r)^-c
     exponential(r=1e6)            alpha 10^(-t/r)
     piecewise(1e6:0.5,1e7:0.1)    alpha, from event 1e6 on half of it, from 1e7 on a tenth
+    performance(window=1e5,factor=0.5)    alpha, halved whenever the progressive log loss of a
+                                  window of 1e5 events is above the best window's
 
 None may rise, and none falls below 1e-6 of alpha (see Senior et al. 2013, "An empirical study of
-learning rates in deep neural networks for speech recognition", for the names).
+learning rates in deep neural networks for speech recognition", for the names). All but the last
+are functions of t; the last goes by what it saw, and its state is part of the learner's.
 """
 
 from __future__ import annotations
@@ -39,22 +42,26 @@ class Schedule(ABC):
     """
 
     code: int
+    stateful = False
+    """Whether what it saw decides the rate; the kernel keeps it in ``parameters()`` then."""
 
     @abstractmethod
-    def share(self, t: float) -> float:
+    def share(self, t: float, state: Float64) -> float:
         """The undamped share of alpha for the event before which ``t`` events were learned."""
 
     @abstractmethod
     def parameters(self) -> Float64:
-        """What the kernel needs beside ``code``."""
+        """What the kernel needs beside ``code``; a new array."""
 
-    def rate(self, alpha: float, t: float) -> float:
+    def rate(self, alpha: float, t: float, state: Float64 | None = None) -> float:
         """The learning rate of the event before which ``t`` events were learned.
+
+        ``state`` is the learner's copy of ``parameters()``; None stands for a new one.
 
         >>> Power(r=100, c=0.5).rate(0.1, 300)
         0.05
         """
-        return alpha * max(self.share(t), FLOOR)
+        return alpha * max(self.share(t, self.parameters() if state is None else state), FLOOR)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Constant(Schedule):
 
     code = kernels.CONSTANT
 
-    def share(self, t: float) -> float:
+    def share(self, t: float, state: Float64) -> float:
         return 1.0
 
     def parameters(self) -> Float64:
@@ -84,7 +91,7 @@ class Power(Schedule):
     def __post_init__(self) -> None:
         _require(self, self.r > 0 and self.c >= 0, "power(r=R,c=C) with R > 0 and C >= 0")
 
-    def share(self, t: float) -> float:
+    def share(self, t: float, state: Float64) -> float:
         return float((1.0 + t / self.r) ** -self.c)
 
     def parameters(self) -> Float64:
@@ -104,7 +111,7 @@ class Exponential(Schedule):
     def __post_init__(self) -> None:
         _require(self, self.r > 0, "exponential(r=R) with R > 0")
 
-    def share(self, t: float) -> float:
+    def share(self, t: float, state: Float64) -> float:
         return float(10.0 ** (-t / self.r))
 
     def parameters(self) -> Float64:
@@ -134,7 +141,7 @@ class Piecewise(Schedule):
             "piecewise(T:SHARE,...) with rising T > 0 and falling shares of alpha, 1 to above 0",
         )
 
-    def share(self, t: float) -> float:
+    def share(self, t: float, state: Float64) -> float:
         return next((share for start, share in reversed(self.steps) if t >= start), 1.0)
 
     def parameters(self) -> Float64:
@@ -142,6 +149,48 @@ class Piecewise(Schedule):
 
     def __str__(self) -> str:
         return f"piecewise({','.join(f'{_number(t)}:{_number(s)}' for t, s in self.steps)})"
+
+
+@dataclass(frozen=True)
+class Performance(Schedule):
+    """alpha, times ``factor`` whenever progressive log loss stops falling.
+
+    The loss is the weighted mean over each ``window`` (whole, >= 1) events; a window has not
+    fallen when it is above the best one before it less the share ``tolerance``.
+
+    >>> Performance(window=1000, factor=0.5).rate(0.1, 300)
+    0.1
+    """
+
+    window: float
+    factor: float
+    tolerance: float = 0.0
+    code = kernels.PERFORMANCE
+    stateful = True
+
+    def __post_init__(self) -> None:
+        _require(
+            self,
+            self.window >= 1
+            and float(self.window).is_integer()
+            and 0 < self.factor <= 1
+            and 0 <= self.tolerance < 1,
+            "performance(window=W,factor=F,tolerance=T) with whole W >= 1, 0 < F <= 1 and "
+            "0 <= T < 1",
+        )
+
+    def share(self, t: float, state: Float64) -> float:
+        return float(state[kernels.SHARE])
+
+    def parameters(self) -> Float64:
+        state = np.zeros(kernels.BEST + 1)
+        state[kernels.WINDOW], state[kernels.FACTOR] = self.window, self.factor
+        state[kernels.TOLERANCE], state[kernels.SHARE] = self.tolerance, 1.0
+        return state
+
+    def __str__(self) -> str:
+        more = f",tolerance={_number(self.tolerance)}" if self.tolerance else ""
+        return f"performance(window={_number(self.window)},factor={_number(self.factor)}{more})"
 
 
 def _constant(arguments: list[str]) -> Schedule:
@@ -171,6 +220,7 @@ REGISTRY: dict[str, tuple[Callable[[list[str]], Schedule], str]] = {
     "power": (_named(Power), "power(r=1e6,c=0.1)"),
     "exponential": (_named(Exponential), "exponential(r=1e6)"),
     "piecewise": (_piecewise, "piecewise(1e6:0.5,1e7:0.1)"),
+    "performance": (_named(Performance), "performance(window=1e5,factor=0.5)"),
 }
 """Schedule by name: from the texts of its arguments to the schedule, and how it is written."""
 

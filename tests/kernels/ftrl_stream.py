@@ -13,7 +13,7 @@ import numpy as np
 from ctr import FTRLProximal
 from ctr.kernels.options import JIT_DISABLED
 from ctr.types import Batch
-from tests import naive
+from tests import naive, naive_learners
 
 
 def rows() -> list[naive.Event]:
@@ -42,7 +42,7 @@ def digest(power: float, schedule: str, twin_schedule: tuple[object, ...]) -> st
     )
     given = {"alpha": 0.3, "l1": 0.2, "l2": 0.5, "power": power, "unpenalised": (0, 3)}
     learner = FTRLProximal(4, schedule=schedule, seed=6, **given)
-    twin = naive.FTRL(4, schedule=twin_schedule, **given)
+    twin = naive_learners.FTRL(4, schedule=twin_schedule, **given)
     p = learner.learn(batch)
     for got, row in zip(p, made, strict=True):
         assert abs(got - twin.learn(row)) < 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -10,15 +11,21 @@ from hypothesis import strategies as st
 
 from ctr.types import Batch
 from tests.naive import Event, Feature
+from tests.naive_learners import Schedule
 
-SCHEDULES: dict[str, tuple[object, ...]] = {
+FUNCTIONS_OF_T: dict[str, Schedule] = {
     "constant": ("constant",),
     "power(r=20,c=0.5)": ("power", 20, 0.5),
     "power(r=3,c=2)": ("power", 3, 2),
     "exponential(r=50)": ("exponential", 50),
     "piecewise(5:0.5,12:0.25)": ("piecewise", (5, 0.5), (12, 0.25)),
 }
-"""Schedules by their text, in the form that ``tests.naive.rate`` takes."""
+"""Schedules by their text, in the form that the twins take."""
+
+SCHEDULES: dict[str, Schedule] = FUNCTIONS_OF_T | {
+    "performance(window=1,factor=0.97)": ("performance", 1, 0.97),
+    "performance(window=7,factor=0.5,tolerance=0.01)": ("performance", 7, 0.5, 0.01),
+}
 
 numbers = st.floats(-3, 3, width=32).filter(lambda x: abs(x) > 1e-3)
 amounts = st.sampled_from([0.0, 0.03, 0.3, 1.0, 2.5])
@@ -76,6 +83,27 @@ def random_batch(rows: int, features: int, keys: int, seed: int) -> Batch:
         values=np.ones(rows * width),
         labels=labels,
     )
+
+
+@functools.cache
+def long_stream(rows: int) -> tuple[Batch, list[Event]]:
+    """A batch of 5 features a row, with weights and other x than 1, and the same as events."""
+    keys = random_batch(rows, features=4, keys=4000, seed=21).keys
+    random = np.random.default_rng(22)
+    x = random.choice([1.0, 1.0, 1.0, 0.5, -1.5], (rows, 5))
+    x[:, 0] = 1.0  # the bias's
+    different, which = np.unique(keys, return_inverse=True)
+    logits = (random.normal(0, 0.8, len(different))[which].reshape(rows, 5) * x).sum(axis=1)
+    labels = random.random(rows) < 1 / (1 + np.exp(1.5 - logits))
+    weights = random.choice([1.0, 1.0, 0.5, 2.0], rows)
+    whole = Batch(np.arange(0, 5 * rows + 1, 5), keys, x.reshape(-1), labels, weights)
+    made = [
+        Event(list(zip(*features, strict=True)), int(label), weight)
+        for *features, label, weight in zip(
+            keys.reshape(rows, 5).tolist(), x.tolist(), labels, weights.tolist(), strict=True
+        )
+    ]
+    return whole, made
 
 
 def split(whole: Batch, at: Sequence[int]) -> Iterator[Batch]:

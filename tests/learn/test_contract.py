@@ -15,7 +15,8 @@ from ctr.errors import IncompatibleError, SettingError
 from ctr.learn import LEARNERS, Learner, make
 from ctr.learn.table import PAGE
 from ctr.types import Batch
-from tests.learn.streams import batch, events, random_batch, split
+from tests.learn.streams import SCHEDULES, batch, events, random_batch, split
+from tests.learn.variants import EXACT_ZEROS, dense, same_bits
 
 Make = Callable[..., Learner]
 BITS = 12
@@ -24,26 +25,16 @@ STREAM = random_batch(rows=600, features=7, keys=3000, seed=11)
 
 @pytest.fixture(params=sorted(LEARNERS), scope="module")
 def new(request: pytest.FixtureRequest) -> Make:
-    """Makes the learner under test, with the bias unpenalised."""
+    """Makes the learner under test, with the bias unpenalised.
+
+    ogd-count counts two occurrences, unless ``min_count`` says otherwise.
+    """
 
     def make_one(bits: int = BITS, seed: int = 3, **learner: Any) -> Learner:
-        learner.setdefault("l1", 0.1)
+        learner = {"l1": 0.1, "min_count": 2} | learner
         return make(settings.Learner(name=request.param, **learner), bits=bits, seed=seed)
 
     return make_one
-
-
-def same_bits(one: Learner, other: Learner) -> bool:
-    (meta, arrays), (other_meta, other_arrays) = one.state(), other.state()
-    return meta == other_meta and {k: v.tobytes() for k, v in arrays.items()} == {
-        k: v.tobytes() for k, v in other_arrays.items()
-    }
-
-
-def dense(learner: Learner) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """All weights of a small learner."""
-    pages = max(1, (1 << learner.bits) // PAGE)
-    return learner.page_weights(np.arange(pages)).reshape(-1)
 
 
 def test_learn_returns_the_prediction_made_before_each_event(new: Make) -> None:
@@ -78,7 +69,8 @@ def test_prediction_is_the_logistic_of_the_score_and_learns_nothing(new: Make) -
 def test_no_split_into_batches_changes_a_bit(new: Make, data: st.DataObject) -> None:
     rows = data.draw(events(st.integers(0, 60)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
-    whole, parts = new(bits=5), new(bits=5)
+    schedule = data.draw(st.sampled_from(sorted(SCHEDULES)))
+    whole, parts = new(bits=5, schedule=schedule), new(bits=5, schedule=schedule)
     p = whole.learn(batch(rows))
     pieces = [parts.learn(piece) for piece in split(batch(rows), cuts)]
     assert np.array_equal(np.concatenate(pieces), p)
@@ -98,7 +90,8 @@ def test_counts_are_what_a_recount_finds(new: Make) -> None:
         assert np.array_equal(coordinates, np.flatnonzero(weights))
         assert np.array_equal(values, weights[weights != 0])
         assert learner.touched_pages().tolist() == sorted({c // PAGE for c in seen})
-    assert 0 < learner.nonzero < learner.touched
+    assert 0 < learner.nonzero <= learner.touched
+    assert learner.nonzero < learner.touched or learner.name == "ogd"
     assert learner.events_learned == len(STREAM)
 
 
@@ -187,20 +180,24 @@ def test_what_an_event_weighs_matters(new: Make) -> None:
 
 
 def test_the_bias_is_never_penalised(new: Make) -> None:
-    learner = new(l1=1e6, l2=1e6)
+    # the subgradient of l1 would throw a weight about, and l2 alone brings none to zero
+    exact = new().name in EXACT_ZEROS
+    learner = new(l1=1e6 if exact else 0.0, l2=1e6)
     rows = 2000
     bias_and_one_more = np.tile(np.array([0, 77], np.uint64), rows)
     clicks = np.arange(rows) % 10 == 0
     learner.learn(
         Batch(np.arange(0, 2 * rows + 1, 2), bias_and_one_more, np.ones(2 * rows), clicks)
     )
-    coordinates, values = learner.weights()
-    assert coordinates.tolist() == [0]
-    assert values[0] == pytest.approx(np.log(0.1 / 0.9), abs=0.4)
+    weights = dense(learner)
+    # rda holds every weight near zero, the longer the nearer
+    low = -1.4 if learner.name == "rda" else -1.8
+    assert np.log(0.1 / 0.9) - 0.4 < weights[0] < low
+    assert abs(weights[77]) <= (0 if exact else 1e-3)
 
 
 def test_keys_collide_by_their_low_bits_and_zero_is_the_bias_alone(new: Make) -> None:
-    learner = new(bits=8, l1=0)
+    learner = new(bits=8, l1=0, min_count=0)
     learner.learn(Batch([0, 1], [5 << 8], [1], [1]))
     assert learner.weights()[0].tolist() == [1]
     one, same, other = (learner.score(Batch([0, 1], [key], [1], [0]))[0] for key in (1, 3 << 8, 0))
@@ -209,10 +206,11 @@ def test_keys_collide_by_their_low_bits_and_zero_is_the_bias_alone(new: Make) ->
 
 
 def test_both_of_two_features_on_one_coordinate_count(new: Make) -> None:
-    learner = new(bits=8, l1=0)
+    learner = new(bits=8, l1=0, min_count=0)
     learner.learn(Batch([0, 1], [9], [1], [1]))
     once = learner.score(Batch([0, 1], [9], [1], [0]))[0]
     twice = learner.score(Batch([0, 3], [9, 9 + 256, 10], [1, 1, 1], [0]))[0]
+    assert once > 0
     assert twice == pytest.approx(2 * once, rel=1e-6)
 
 
@@ -223,29 +221,6 @@ def test_nothing_is_a_batch_too(new: Make) -> None:
     assert (learner.events_learned, learner.touched, learner.nonzero) == (2, 0, 0)
     assert learner.page_weights(np.empty(0, np.int64)).shape == (0, PAGE)
     assert len(learner.touched_pages()) == len(learner.take_changed_pages()) == 0
-
-
-def test_no_finite_event_makes_the_state_anything_but_finite(new: Make) -> None:
-    largest = float(np.finfo(np.float32).max)
-    values = [largest, -largest, 1e30, 1e-30, 1e-45, -1.0, 1e6, 1.0] * 25
-    random = np.random.default_rng(0)
-    random.shuffle(values)
-    rows = len(values) // 2
-    wild = Batch(
-        indptr=np.arange(0, 2 * rows + 1, 2),
-        keys=random.integers(0, 4, 2 * rows),
-        values=values,
-        labels=random.integers(0, 2, rows),
-        weights=random.choice([1e-6, 1.0, 1e6, largest], rows),
-    )
-    for alpha, power in ((0.1, 0.5), (1e6, 1.0), (1e-6, 1.0)):
-        learner = new(alpha=alpha, power=power, l1=0.0, l2=0.0)
-        p = learner.learn(wild)
-        assert ((p >= 0) & (p <= 1)).all()
-        for array in learner.state()[1].values():
-            for column in array.dtype.names or [...]:
-                assert np.isfinite(array[column]).all()
-        assert np.isfinite(learner.predict(STREAM)).all()
 
 
 def test_warm_start_gives_the_weights_and_the_first_steps_keep_them(new: Make) -> None:

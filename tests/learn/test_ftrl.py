@@ -1,4 +1,4 @@
-"""FTRL-Proximal against the twin written from the paper, its objective, and its promises."""
+"""FTRL-Proximal: its cell against the twin's, and what it alone promises."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numba
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import ctr
 from ctr.errors import SettingError
 from ctr.learn.schedules import Power
 from ctr.types import Batch
-from tests import naive
-from tests.learn.streams import SCHEDULES, batch, events, random_batch, settings, split
+from tests import naive_learners
+from tests.learn.streams import FUNCTIONS_OF_T, batch, events, random_batch, settings, split
+from tests.naive import Event
 
 KEYS = st.integers(0, 40)
 FREE = (0, 5)
@@ -41,14 +41,16 @@ def near(a: float, b: float) -> bool:
 @given(
     rows=events(KEYS),
     given_settings=settings(),
-    schedule=st.sampled_from(sorted(SCHEDULES)),
+    schedule=st.sampled_from(sorted(FUNCTIONS_OF_T)),
     bits=st.sampled_from([3, 8]),
 )
 def test_it_is_algorithm_1(
-    rows: list[naive.Event], given_settings: dict[str, float], schedule: str, bits: int
+    rows: list[Event], given_settings: dict[str, float], schedule: str, bits: int
 ) -> None:
     learner = ctr.FTRLProximal(bits, **given_settings, schedule=schedule, unpenalised=FREE)
-    twin = naive.FTRL(bits, **given_settings, schedule=SCHEDULES[schedule], unpenalised=FREE)
+    twin = naive_learners.FTRL(
+        bits, **given_settings, schedule=FUNCTIONS_OF_T[schedule], unpenalised=FREE
+    )
     p = learner.learn(batch(rows))
     for i, row in enumerate(rows):
         assert near(p[i], twin.learn(row))
@@ -66,61 +68,19 @@ def test_it_is_algorithm_1(
 def test_it_is_algorithm_1_over_a_longer_stream() -> None:
     stream = random_batch(rows=3000, features=9, keys=500, seed=5)
     learner = ctr.FTRLProximal(10, l1=0.3, schedule="power(r=300,c=0.4)", unpenalised=[0], seed=9)
-    twin = naive.FTRL(10, l1=0.3, schedule=("power", 300, 0.4), unpenalised=[0])
+    twin = naive_learners.FTRL(10, l1=0.3, schedule=("power", 300, 0.4), unpenalised=[0])
     p = learner.learn(stream)
     for i, row in enumerate(split(stream, range(1, len(stream)))):
         features = [(int(key), 1.0) for key in row.keys]
-        assert near(p[i], twin.learn(naive.Event(features, int(row.labels[0]))))
+        assert near(p[i], twin.learn(Event(features, int(row.labels[0]))))
     weights = learner.page_weights(np.arange(16)).reshape(-1)
     assert all(near(weights[c], twin.weight(c)) for c in range(1024))
     assert 50 < learner.nonzero < learner.touched
 
 
-def least(objective: Any, low: float, high: float) -> float:
-    """Where a convex function of one number is least, by cutting off thirds."""
-    for _ in range(120):
-        a, b = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (low, b) if objective(a) <= objective(b) else (a, high)
-    return (low + high) / 2
-
-
-@hypothesis_settings(max_examples=40)
-@given(
-    rows=events(st.integers(1, 6), most=12),
-    given_settings=settings(),
-    schedule=st.sampled_from(sorted(SCHEDULES)),
-)
-def test_each_weight_minimises_the_objective(
-    rows: list[naive.Event], given_settings: dict[str, float], schedule: str
-) -> None:
-    """Only the objective, the gradient and the rate are taken from the design; no twin."""
-    for row in rows:
-        row.features = list(dict(row.features).items())
-    learner = ctr.FTRLProximal(8, **given_settings, schedule=schedule)
-    history: dict[int, list[tuple[float, float, float]]] = {c: [] for c in range(1, 7)}
-    n, d = dict.fromkeys(history, 0.0), dict.fromkeys(history, 0.0)
-    for t, row in enumerate(rows):
-        weights = learner.page_weights(np.array([0]))[0]
-        p = float(learner.learn(batch([row]))[0])
-        alpha = naive.rate(SCHEDULES[schedule], given_settings["alpha"], t)
-        for c, x in row.features:
-            g = (p - row.label) * x * row.weight
-            n[c] += g * g
-            d[c] = max(d[c], (given_settings["beta"] + n[c] ** given_settings["power"]) / alpha)
-            history[c].append((g, float(weights[c]), d[c]))
-    weights = learner.page_weights(np.array([0]))[0]
-    l1, l2 = given_settings["l1"], given_settings["l2"]
-    for c, updates in history.items():
-        best = least(lambda w, u=updates: naive.objective(w, u, l1, l2), -100, 100)
-        if updates:
-            assert near(weights[c], best)
-        else:
-            assert weights[c] == 0
-
-
 @given(rows=events(KEYS), given_settings=settings())
 def test_a_weight_is_zero_exactly_when_z_is_within_l1(
-    rows: list[naive.Event], given_settings: dict[str, float]
+    rows: list[Event], given_settings: dict[str, float]
 ) -> None:
     learner = ctr.FTRLProximal(8, **given_settings, unpenalised=FREE)
     learner.learn(batch(rows))
@@ -144,19 +104,6 @@ def test_a_weight_returns_to_exactly_zero() -> None:
     assert all(w < 0 for w in course[zeros[-1] + 1 :])
     assert course[-1] < 0
     assert learner.nonzero == 1
-
-
-@pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"constant"}))
-def test_an_idle_weight_keeps_every_bit_while_the_rate_decays(schedule: str) -> None:
-    learner = ctr.FTRLProximal(8, l1=0.1, schedule=schedule)
-    rows = 60
-    learner.learn(Batch(np.arange(rows + 1), np.arange(rows) % 3 + 70, np.ones(rows), [1, 0] * 30))
-    before = learner.page_weights(np.array([1])).tobytes()
-    start = learner.learning_rate
-    learner.learn(Batch(np.arange(501), np.full(500, 5), np.ones(500), [1, 0] * 250))
-    assert learner.learning_rate <= start
-    assert learner.page_weights(np.array([1])).tobytes() == before
-    assert np.count_nonzero(learner.page_weights(np.array([1]))) == 3
 
 
 def test_an_event_of_twice_the_weight_has_twice_the_gradient() -> None:
