@@ -90,6 +90,20 @@ def auc(histogram: Any) -> Any:
 
 
 @jit
+def names_in_order(name_ids: Any, count: int) -> Any:
+    """The ids (int64) from 1 to ``count`` - 1 among ``name_ids`` (int32), by first occurrence."""
+    seen = np.zeros(count, np.bool_)
+    order = np.empty(count, np.int64)
+    found = 0
+    for name in name_ids:
+        if 0 < name < count and not seen[name]:
+            seen[name] = True
+            order[found] = name
+            found += 1
+    return order[:found]
+
+
+@jit
 def count_names(name_ids: Any, indptr: Any, slots: Any, counts: Any) -> None:
     """Count the events in which each name occurs, once an event.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctr.errors import SettingError
-from ctr.kernels.metrics import count_names
+from ctr.kernels.metrics import count_names, names_in_order
 from ctr.types import Int32, Int64
 
 OTHER = "(other)"
@@ -41,7 +41,7 @@ class Coverage:
         ``name_ids`` (int32, one a feature: an index into ``names``, 0 the bias, -1 a name that
         has no id) and ``indptr`` (int64[rows + 1]) are those of ``ctr.types.Events``.
         """
-        slots, order = self._slots(names)
+        slots, order = self._slots(name_ids, names)
         counts = np.zeros(len(order), np.int64)
         count_names(name_ids, indptr, slots, counts)
         added = {name: int(n) for name, n in zip(order, counts, strict=True) if n}
@@ -63,11 +63,14 @@ class Coverage:
         """Go on from a ``state()``; names counted then stay counted by name."""
         self._counts = {str(name): int(n) for name, n in meta["counts"].items()}
 
-    def _slots(self, names: Sequence[str]) -> tuple[Int64, list[str]]:
+    def _slots(self, name_ids: Int32, names: Sequence[str]) -> tuple[Int64, list[str]]:
         """For each name id, and at last for those without, the slot in the order of names."""
         known = [name for name in self._counts if name != OTHER]
         slot_of = {name: slot for slot, name in enumerate(known)}
-        for name in names[1:]:
+        # not in the order of ``names``: those that no event here has would take places, until a
+        # restart forgets them
+        for name_id in names_in_order(name_ids, len(names)):
+            name = names[name_id]
             if len(slot_of) < self._limit and name != OTHER:
                 slot_of.setdefault(name, len(slot_of))
         other = len(slot_of)

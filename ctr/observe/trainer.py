@@ -45,7 +45,8 @@ class TrainerMetrics:
         self._recent = RecentCoverage()
         for operation in OPERATIONS:
             self._failures.set(0, operation)
-        for total in (self._learned, self._checkpoints, self._publishes, self._dead):
+        totals = self._learned, self._subsampled, self._checkpoints, self._publishes, self._dead
+        for total in totals:
             total.set(0)
         families.register(registry)
 
@@ -59,6 +60,10 @@ class TrainerMetrics:
     def rejected(self, totals: Mapping[str, int]) -> None:
         """Bad events since the model began, by reason."""
         self._rejected.replace(totals)
+
+    def subsampled(self, total: int) -> None:
+        """Events without a click that were left out since the model began."""
+        self._subsampled.set(total)
 
     def figures(self, total: Figures, window: Figures) -> None:
         """Progressive validation since the model began and over its window."""
@@ -137,6 +142,9 @@ class TrainerMetrics:
         counter, gauge = families.counter, families.gauge
         self._learned = counter("ctr_events_learned_total", "Events learned.")
         self._rejected = counter("ctr_events_rejected_total", "Bad events, by reason.", "reason")
+        self._subsampled = counter(
+            "ctr_events_subsampled_total", "Events without a click left out by subsampling."
+        )
         self._event_time = gauge(
             "ctr_model_event_time_seconds", "Time of the newest event learned, Unix time."
         )

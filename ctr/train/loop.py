@@ -176,6 +176,7 @@ class Trainer:
         learner, progressive = state.learner, state.progressive
         metrics.learned(learner.events_learned, state.event_time)
         metrics.rejected(state.rejected)
+        metrics.subsampled(state.subsampled)
         metrics.figures(progressive.total, progressive.window)
         metrics.model(learner.nonzero, learner.touched, learner.bits, learner.learning_rate)
         metrics.coverage(state.coverage.total(), learner.events_learned)

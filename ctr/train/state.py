@@ -9,6 +9,7 @@ import numpy as np
 from ctr.errors import IncompatibleError
 from ctr.features.parser import REASONS, Parser
 from ctr.features.spec import same_table
+from ctr.features.subsample import subsample
 from ctr.learn import Learner, make
 from ctr.metrics.coverage import Coverage
 from ctr.metrics.progressive import Progressive
@@ -23,13 +24,14 @@ PARTS = ("stream", "learner", "progressive", "coverage", "gate")
 class State:
     """Learner, progressive metrics, gate and positions, which only change together.
 
-    ``learn`` takes records through decode, hash, learn and evaluate; ``parts`` is what a
+    ``learn`` takes records through decode, hash, subsample, learn and evaluate; ``parts`` is what a
     checkpoint holds of it and ``restore`` its inverse. Not for two threads at once.
     """
 
     def __init__(self, config: Config) -> None:
         self.spec: Features = config.features
         self.parser = Parser(config.features)
+        self._share, self._seed = config.events.keep_without_click, config.model.seed
         self.learner: Learner = make(config.learner, config.features.bits, config.model.seed)
         self.progressive = Progressive(config.metrics.window)
         self.coverage = Coverage(max(1, config.metrics.coverage_names))
@@ -37,21 +39,28 @@ class State:
         self.positions: Positions = {}
         self.rejected: dict[str, int] = {}
         self.skipped = 0
+        self.subsampled = 0
+        """Events without a click that subsampling has left out."""
         self.event_time = 0
-        """The latest time of an event, milliseconds since the epoch."""
+        """The latest time of an event, left out or not, milliseconds since the epoch."""
         self.version = 0
         """The last version of the model that was published."""
 
     def learn(self, records: Records) -> Events:
-        """Learn every good event of ``records`` once; the bad ones are for the caller to keep."""
-        events = self.parser.parse(records)
+        """Learn every good event of ``records`` once; the bad ones are for the caller to keep.
+
+        Those that subsampling leaves out are passed over, and are not in what is returned.
+        """
+        read = self.parser.parse(records)
+        events = subsample(read, self._share, self._seed)
         batch = events.batch
         if len(events):
             p = self.learner.learn(batch)
             self.progressive.update(p, batch.labels, batch.weights)
             self.gate.observe(p, batch.labels, batch.weights, events.ts)
             self.coverage.update(events.name_ids, batch.indptr, self.parser.names)
-            self.event_time = max(self.event_time, int(events.ts.max()))
+        self.event_time = max(self.event_time, int(read.ts.max(initial=0)))
+        self.subsampled += len(read) - len(events)
         for code, count in enumerate(np.bincount(events.rejected.reasons)):
             if count:
                 reason = REASONS[code]
@@ -66,6 +75,7 @@ class State:
             "spec": {"bits": self.spec.bits, "hash_seed": self.spec.hash_seed},
             "rejected": dict(self.rejected),
             "skipped": self.skipped,
+            "subsampled": self.subsampled,
             "event_time": self.event_time,
             "version": self.version,
         }
@@ -91,4 +101,5 @@ class State:
         self.positions = dict(checkpoint.positions)
         self.rejected = {str(reason): int(n) for reason, n in stream["rejected"].items()}
         self.skipped, self.event_time = int(stream["skipped"]), int(stream["event_time"])
+        self.subsampled = int(stream.get("subsampled", 0))  # not in the first checkpoints
         self.version = int(stream["version"])

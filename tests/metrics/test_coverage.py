@@ -65,6 +65,27 @@ def test_after_a_restart_names_are_counted_by_name_whatever_their_ids() -> None:
     assert after.total() == {"user": 2, "ad": 3, OTHER: 2}
 
 
+def test_a_name_that_no_event_has_takes_no_place() -> None:
+    """It may be that of an event that was left out, or of a feature that was null."""
+    coverage = Coverage(limit=2)
+    coverage.update(*arrays([[3], [2, 3]]), NAMES)
+    assert coverage.total() == {"site": 2, "ad": 1}
+    coverage.update(*arrays([[1, 2]]), NAMES)
+    assert coverage.total() == {"site": 2, "ad": 2, OTHER: 1}
+
+
+@given(rows, st.integers(1, 4), st.integers(0, 12))
+def test_a_restart_changes_no_count(rows: list[list[int]], limit: int, stop: int) -> None:
+    """The parser is a new one then, and finds the names in another order."""
+    whole, first, rest = (Coverage(limit) for _ in range(3))
+    whole.update(*arrays(rows), NAMES)
+    first.update(*arrays(rows[:stop]), NAMES)
+    rest.restore(*first.state())
+    turned = [[name and len(NAMES) - name for name in row] for row in rows[stop:]]
+    rest.update(*arrays(turned), [NAMES[0], *NAMES[:0:-1]])
+    assert rest.total() == whole.total()
+
+
 def test_a_feature_named_as_the_rest_is_counted_with_the_rest() -> None:
     coverage = Coverage(limit=1)
     coverage.update(*arrays([[1, 2], [2, 3], [1]]), ["", OTHER, "a", "b"])

@@ -29,6 +29,7 @@ def trainer(model: str = "clicks") -> tuple[CollectorRegistry, TrainerMetrics]:
     metrics = TrainerMetrics(made, model)
     metrics.learned(1000, event_time_ms=1_700_000_000_500)
     metrics.rejected({"syntax": 3, "utf-8": 0})
+    metrics.subsampled(250)
     metrics.figures(FIGURES, replace(FIGURES, log_loss=0.2))
     metrics.coverage({"user": 1000, "ad*site": 10}, events=1000)
     metrics.lag({"kafka:events/0": 7, "kafka:events/1": 0, "log:a directory": 4096})

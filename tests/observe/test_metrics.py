@@ -29,6 +29,7 @@ def test_the_trainer_exports_what_it_was_told() -> None:
     registry, _ = trainer()
     expected = {
         "ctr_events_learned_total": 1000,
+        "ctr_events_subsampled_total": 250,
         "ctr_model_event_time_seconds": 1_700_000_000.5,
         "ctr_predicted_clicks_total": 99.5,
         "ctr_observed_clicks_total": 100,
