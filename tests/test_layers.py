@@ -16,7 +16,7 @@ LEVELS = [
     {"features"},
     {"stream", "learn", "metrics", "model"},
     {"observe"},
-    {"train", "serve", "evaluate", "simulate"},
+    {"train", "serve", "evaluate", "grid", "score", "simulate"},
     {"cli"},
     {"__main__"},
 ]

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Watch a model learn from a live stream and answer predictions.",
     "evaluate": "Learn files once and report how good the predictions were.",
     "inspect": "Show what is in a model.",
+    "prune": "Drop a model's tiny weights, and say what that costs.",
     "serve": "Answer predictions over HTTP with the newest model.",
     "simulate": "Write a believable click stream.",
     "train": "Learn from a stream and publish the model.",

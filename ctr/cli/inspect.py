@@ -23,9 +23,9 @@ def command(model: str, names: str | None, top: int, as_json: bool) -> None:
     the heaviest coordinates. With --names the coordinates get back the names that hash to them in
     those events.
     """
-    from ctr.model.snapshot import read
+    from ctr.model.snapshot import find, read
 
-    path = _file(model)
+    path = find(model)
     manifest, sparse = read(path)
     spelled = _names(manifest, names) if names else {}
     coordinates, weights = sparse.heaviest(top)
@@ -46,22 +46,9 @@ def command(model: str, names: str | None, top: int, as_json: bool) -> None:
         click.echo(f"{row['coordinate']:>10}{row['weight']:>10.4f}  {there}")
 
 
-def _file(model: str) -> Path:
-    from ctr.errors import SettingError
-    from ctr.model.snapshot import SnapshotStore
-
-    path = Path(model)
-    if path.is_dir():
-        latest = SnapshotStore(path).latest()
-        if latest is None:
-            raise SettingError("MODEL", model, "a directory with snapshots in it")
-        return latest.path
-    if not path.is_file():
-        raise SettingError("MODEL", model, "a snapshot file or a directory of them")
-    return path
-
-
 def _summary(path: Path, manifest: Manifest, sparse: SparseModel) -> dict[str, Any]:
+    from ctr.model.prune import SECTION
+
     size = path.stat().st_size
     return {
         "model": manifest.model,
@@ -70,6 +57,7 @@ def _summary(path: Path, manifest: Manifest, sparse: SparseModel) -> dict[str, A
         "event_time": manifest.event_time,
         "coordinates": 1 << manifest.bits,
         "nonzero_weights": sparse.nonzero,
+        "pruned_weights": sum(entry["dropped"] for entry in manifest.sections.get(SECTION, [])),
         "sparsity": round(1.0 - sparse.nonzero / (1 << manifest.bits), 6),
         "file_bytes": size,
         "bytes_per_weight": round(size / sparse.nonzero, 2) if sparse.nonzero else None,

@@ -77,18 +77,32 @@ class Pages:
         each = np.repeat(keep, np.bitwise_count(self.masks))
         return Pages(self.ids[keep], self.masks[keep], self.values[each])
 
+    def choose(self, keep: NDArray[np.bool_]) -> Pages:
+        """Without the coordinates for which ``keep`` (bool, beside ``values``) is false.
+
+        Pages of which nothing is left go too.
+        """
+        listed = self._listed()
+        listed[listed] = keep
+        packed = np.packbits(listed, axis=1, bitorder="little")
+        chosen = Pages(self.ids, packed.view(np.uint64).reshape(-1), self.values[keep])
+        return chosen.only(chosen.masks != 0)
+
     def coordinates(self) -> UInt64:
         """The listed coordinates, uint64, beside ``values``."""
-        bits = np.unpackbits(self.masks.view(np.uint8), bitorder="little").reshape(-1, PAGE)
-        row, position = np.nonzero(bits)
+        row, position = np.nonzero(self._listed())
         return (self.ids[row] * PAGE + position).astype(np.uint64)
 
     def dense(self) -> Float32:
         """The pages as float32[k, 64], 0 where nothing is listed."""
         weights = np.zeros((len(self), PAGE), np.float32)
-        bits = np.unpackbits(self.masks.view(np.uint8), bitorder="little").reshape(-1, PAGE)
-        weights[bits.astype(bool)] = self.values
+        weights[self._listed()] = self.values
         return weights
+
+    def _listed(self) -> NDArray[np.bool_]:
+        """Whether a coordinate is listed, bool[k, 64]."""
+        bits = np.unpackbits(self.masks.view(np.uint8), bitorder="little")
+        return bits.reshape(-1, PAGE).view(np.bool_)
 
 
 def round_pages(

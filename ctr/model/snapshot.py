@@ -71,6 +71,22 @@ def read(path: Path) -> Snapshot:
     return Snapshot(manifest, model)
 
 
+def find(path: str | Path, key: str = "MODEL") -> Path:
+    """The snapshot that a user means by ``path``: that file, or the newest in that directory.
+
+    Raises SettingError, which calls it ``key``, when there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        latest = SnapshotStore(path).latest()
+        if latest is None:
+            raise SettingError(key, str(path), "a directory with snapshots in it")
+        return latest.path
+    if not path.is_file():
+        raise SettingError(key, str(path), "a snapshot file or a directory of them")
+    return path
+
+
 class SnapshotStore:
     """Snapshots in a directory, never changed once written, named by version and time.
 
