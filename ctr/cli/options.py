@@ -18,9 +18,15 @@ from ctr.errors import SettingError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-LEARNER = ["learner.alpha", "learner.beta", "learner.l1", "learner.l2", "learner.power"]
-LEARNER += ["learner.schedule", "features.bits"]
+LEARNER = ["learner.name", "learner.alpha", "learner.beta", "learner.l1", "learner.l2"]
+LEARNER += ["learner.power", "learner.schedule", "learner.rates", "learner.n", "learner.momentum"]
+LEARNER += ["learner.min_count", "learner.state", "features.bits"]
 KAFKA = ["kafka.bootstrap_servers"]
+FORMATS = ["json", "vw", "libsvm", "criteo", "avazu"]
+"""Those of ``ctr.features.formats``, which is imported when there is something to read."""
+
+_FLAGS = {"learner.name": "--learner"}
+"""Where the last word of the key would not do: ``--name`` is the model's."""
 
 
 def configured(*keys: str) -> Callable[[_Command], _Command]:
@@ -81,7 +87,7 @@ def _option(key: str) -> Callable[[_Command], _Command]:
     about = ""
     if get_origin(hint) is Annotated:
         about = next(m.description or "" for m in get_args(hint)[1:] if isinstance(m, Meta))
-    flag = f"--{name.replace('_', '-')}"
+    flag = _FLAGS.get(key, f"--{name.replace('_', '-')}")
     # values stay text: the setting's own type converts them and says what is wrong
     return click.option(flag, key.replace(".", "__"), metavar="VALUE", help=f"{about} [{key}]")
 

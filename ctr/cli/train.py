@@ -32,7 +32,15 @@ _FROM_FILES = {"publish.to": "directory", "dead_letters.to": "directory", "metri
 
 @click.command("train", short_help="Learn from a stream and publish the model.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@configured("model.name", *KAFKA, "events.topic", "events.directory", "events.start", *LEARNER)
+@configured(
+    "model.name",
+    *KAFKA,
+    "events.topic",
+    "events.directory",
+    "events.start",
+    "events.keep_without_click",
+    *LEARNER,
+)
 @click.option("--stop-at-end", is_flag=True, help="Stop when what is there now was learned.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what happens.")
 def command(

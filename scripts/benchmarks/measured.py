@@ -73,14 +73,14 @@ def run(command: Sequence[str], folder: Path | None = None) -> Run:
     return Run(wall, cpu, used.ru_maxrss / 1024, said)
 
 
-def compare(
+def rounds(
     part: str,
     stream: str,
     contestants: Sequence[Contestant],
     repeats: int,
     fresh: Callable[[], Path | None] = lambda: None,
-) -> list[dict[str, Any]]:
-    """Run all contestants in turn, ``repeats`` times: A B C, A B C…; a row of figures for each.
+) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
+    """Run all contestants in turn, ``repeats`` times: A B C, A B C…; their starts and runs by name.
 
     Nothing of one run is left for the next but caches: the first round compiles and warms and is
     not counted. ``fresh`` makes the folder that a run works in.
@@ -94,6 +94,18 @@ def compare(
             if number:
                 starts[contestant.name].append(start)
                 runs[contestant.name].append(run(contestant.command, fresh()))
+    return starts, runs
+
+
+def compare(
+    part: str,
+    stream: str,
+    contestants: Sequence[Contestant],
+    repeats: int,
+    fresh: Callable[[], Path | None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """A row of figures for each contestant, of ``rounds``."""
+    starts, runs = rounds(part, stream, contestants, repeats, fresh)
     return [
         {"part": part, "stream": stream, "who": c.name} | figures(c, starts[c.name], runs[c.name])
         for c in contestants

@@ -60,6 +60,32 @@ def measured(title: str, scale: dict[str, float] | None = None) -> Callable[[lis
     return text
 
 
+def many(title: str) -> Callable[[list[Row]], str]:
+    """Grids of more and more variants."""
+
+    def share(found: dict[str, float] | None) -> str:
+        return spread_figure(found and {key: 100 * value for key, value in found.items()})
+
+    def text(rows: list[Row]) -> str:
+        head = ["events", "variants", "events/s", "CPU s a million", "peak MiB"]
+        head += ["one more: CPU, %", "one more: time, %"]
+        cells = [
+            [
+                described(row["stream"]),
+                str(row["variants"]),
+                spread_figure(row["events_per_second"]),
+                spread_figure(row["cpu_seconds_per_million"]),
+                figure(row["peak_mib"]["median"]),
+                share(row["one_more_cpu"]),
+                share(row["one_more_wall"]),
+            ]
+            for row in rows
+        ]
+        return f"{title}\n\n{table(head, cells)}"
+
+    return text
+
+
 def described(stream: str) -> str:
     """A stream as its reader thinks of it.
 
@@ -73,6 +99,7 @@ def described(stream: str) -> str:
 TABLES = {
     "file": compared("File -> model:"),
     "kafka": compared("Kafka -> model, the broker on the same cores:"),
+    "grid": many("Many variants in one pass; one more, as a share of a run of its own:"),
     "kernel": measured("The learner alone, events a CPU second:"),
     "parser": measured("The parser alone, a CPU second:"),
     "stages": measured("Where the time of file -> model goes, CPU microseconds an event:"),

@@ -76,12 +76,43 @@ def test_several_files_are_one_stream(
         ["--l2", "20"],
         ["--power", "0.4"],
         ["--schedule", "power(r=100,c=0.5)"],
+        ["--learner", "rda"],
+        ["--rates", "global"],
+        ["--n", "counts"],
+        ["--state", "q2.13"],
         ["--bits", "10"],
         ["--set", 'features.crosses=[["user","ad"]]'],
     ],
 )
 def test_every_setting_of_the_learner_counts(ctr: Command, events: Path, flags: list[str]) -> None:
     assert figures(ctr, events, *flags) != figures(ctr, events)
+
+
+@pytest.mark.parametrize(
+    ("learner", "flags"),
+    [
+        (["--learner", "ogd", "--rates", "global"], ["--momentum", "0.9"]),
+        (["--learner", "ogd-count"], ["--min-count", "2"]),
+    ],
+)
+def test_settings_of_one_learner(
+    ctr: Command, events: Path, learner: list[str], flags: list[str]
+) -> None:
+    assert figures(ctr, events, *learner, *flags) != figures(ctr, events, *learner)
+
+
+def test_events_without_a_click_are_left_out_and_the_rest_weighs_more(
+    ctr: Command, events: Path
+) -> None:
+    found, whole = figures(ctr, events, "--keep-without-click", "0.25"), figures(ctr, events)
+    assert found["observed_clicks"] == whole["observed_clicks"]
+    assert found["events"] + found["subsampled"] == whole["events"]
+    assert found["subsampled"] > 0.6 * whole["events"]
+    assert whole["subsampled"] == 0
+    assert found["base_rate"] == pytest.approx(whole["base_rate"], rel=0.1)
+    assert found["calibration"] == pytest.approx(whole["calibration"], abs=0.1)
+    said = ctr("evaluate", events, "--keep-without-click", "0.25")
+    assert re.search(rf"^left out, no click +{found['subsampled']:,}$", said.out, re.M)
 
 
 def test_a_file_of_settings_and_flags_over_it(ctr: Command, events: Path, tmp_path: Path) -> None:
@@ -139,3 +170,11 @@ def test_nothing_that_can_be_read(ctr: Command) -> None:
     said = ctr("evaluate", "-", stdin=b"user,ad\n1,2\n")
     assert said.code == 1
     assert re.search(r"^  syntax +2$", said.out, re.M)
+
+
+@pytest.mark.parametrize("form", ["vw", "libsvm", "criteo", "avazu"])
+def test_nothing_of_that_format(ctr: Command, tmp_path: Path, form: str) -> None:
+    (tmp_path / "events").write_text("{}\n" * 3)
+    said = ctr("evaluate", "events", "--format", form)
+    assert (said.code, said.err) == (1, "")
+    assert re.search(r"^rejected +3$", said.out, re.M)

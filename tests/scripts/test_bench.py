@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from ctr.features.parser import Parser
-from ctr.settings import Features
+from ctr.grid import expand, parse
+from ctr.settings import Config, Features
 from ctr.types import Records
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,27 @@ def test_programs_run_in_turn_after_a_round_that_does_not_count(tmp_path):
     assert rows[0]["log_loss"] == 0.25
     assert rows[0]["peak_mib"]["min"] > 1
     assert rows[0]["start_seconds"]["min"] > 0
+
+
+def test_the_cost_of_one_more_variant_is_found_round_by_round_and_without_starting():
+    cost, measured = (importlib.import_module(f"benchmarks.{n}") for n in ("grid", "measured"))
+
+    def spent(*cpu):
+        return [measured.Run(wall=0.0, cpu=x, peak_mib=0.0, said={}) for x in cpu]
+
+    starts = {"1": spent(1, 1), "4": spent(2, 2)}
+    runs = {"1": spent(3, 5), "4": spent(5.5, 12)}
+    # beside 2 and 4 of its own: 3.5 and 10 for four of them
+    found = cost.one_more(4, starts, runs, lambda run: run.cpu)
+    assert found == {"median": 0.375, "min": 0.25, "max": 0.5}
+    assert cost.one_more(1, starts, runs, lambda run: run.cpu) is None
+
+
+def test_the_grids_have_as_many_variants_as_they_say():
+    for variants, flags in importlib.import_module("benchmarks.grid").GRIDS.items():
+        axes = parse(flags[1::2])
+        assert len(expand(axes, Config(), memory=1 << 40)) == variants
+        assert set(flags[::2]) <= {"--grid"}
 
 
 def test_a_program_that_fails_is_said_with_its_error():
