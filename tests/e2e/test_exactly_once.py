@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import numpy as np
 
 from ctr.features.parser import Parser
-from ctr.learn.ftrl import CELL, FTRLProximal
+from ctr.kernels.ftrl import CELL
+from ctr.learn.ftrl import FTRLProximal
 from ctr.learn.table import PAGE
 from ctr.metrics.coverage import Coverage
 from ctr.metrics.progressive import Progressive
