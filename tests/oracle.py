@@ -188,7 +188,8 @@ class Reader:
 
     def role(self, parts: list[str]) -> str | None:
         for role in ("label", "id", "ts", "weight", "features"):
-            if same(parts, getattr(self.spec, role)):
+            name = getattr(self.spec, role)
+            if same(parts, name) and (name or role != "features"):  # "" is a flat event's spelling
                 return role
         return None
 

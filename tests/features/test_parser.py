@@ -185,6 +185,7 @@ EXAMPLES = [
     b'{"outcome":7,"ad":"a"}',
     b'{"y":1,"user":{"geo":"fr","x":"no"},"ad":5,"deep":{"a":{"b":"c"}},"none":{"of":"it"}}',
     b'{"y":0,"user":"plain","position":1,"served":{"p":0.5}}',
+    b'{"outcome":{"click":1},"":"nameless","when":-100}',
     b'{"label":1,"features":{"a":1,"a.b":2.5,"user.geo":"fr","user":"u"}}',
 ]
 
