@@ -24,7 +24,8 @@ CELL = np.dtype([("z", "<f8"), ("n", "<f4"), ("d", "<f4")])
 Z, ND = 0, 1
 """The words of a cell."""
 
-_MAX = float(np.finfo(np.float32).max)
+MAX = np.finfo(np.float32).max
+_MAX = float(MAX)
 _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
@@ -113,22 +114,28 @@ def more_n(nd: Any, g: Any) -> Any:
 
 @inline
 def root_of(n: Any, power: Any) -> Any:
-    """n^power: the square root at the paper's 0.5."""
-    return math.sqrt(n) if power == 0.5 else n**power
+    """n^power (float32): the square root at the paper's 0.5."""
+    return np.float32(math.sqrt(np.float32(n)) if power == 0.5 else n**power)
 
 
 @inline
-def step(z: Any, nd: Any, w: Any, g: Any, root: Any, pace: Any, beta: Any, noise: Any) -> Any:
-    """(z', the second word of n' and d') after the gradient ``g`` at the weight ``w``.
+def single(x: Any) -> Any:
+    """``x`` (float64 >= 0) as a float32, not infinite."""
+    return np.float32(min(x, _MAX))
 
-    ``root`` is n'^power of the unrounded n'; ``pace`` is 1/alpha(t).
+
+@inline
+def step(z: Any, nd: Any, g: Any, pace: Any, noise: Any, rules: Any) -> Any:
+    """(z', the second word of n' and d') after the gradient ``g``; ``pace`` is 1/alpha(t).
+
+    d, which is kept in 32 bits, is also computed in 32 bits.
     """
-    d = d_of(nd)
-    risen = np.float64(np.float32(min((beta + root) * pace, _MAX)))
-    new_d = max(abs(d), risen)
-    new_z = z + g - (new_d - abs(d)) * w
-    new_n = round_randomly(more_n(nd, g), noise)
-    return new_z, pack(new_n, np.float32(math.copysign(new_d, d)))
+    d, n = d_of(nd), more_n(nd, g)
+    w = weight(z, d, rules.l1, rules.l2)
+    risen = (root_of(n, rules.power) + np.float32(rules.beta)) * single(pace)
+    new_d = max(np.float32(abs(d)), min(risen, MAX))
+    new_z = z + g - (np.float64(new_d) - abs(d)) * w
+    return new_z, pack(round_randomly(n, noise), math.copysign(new_d, d))
 
 
 @jit
@@ -181,7 +188,8 @@ def plant(pages: Any, rules: Any, coordinates: Any, values: Any, n: Any) -> None
     Design of the warm start: d = (beta + n^power)/alpha, z = -w(d + l2) - sgn(w) l1.
     """
     n = np.float64(np.float32(n))
-    d = np.float64(np.float32(min((rules.beta + root_of(n, rules.power)) / rules.alpha, _MAX)))
+    root = np.float64(root_of(n, rules.power))
+    d = np.float64(single((rules.beta + root) / rules.alpha))
     for k in range(len(coordinates)):
         c = coordinates[k]
         signed = math.copysign(d, d_of(pages.words[c, ND]))

@@ -1,65 +1,60 @@
 """FTRL-Proximal event by event: McMahan et al. 2013, Algorithm 1, over the rows of a batch.
 
-An event's cells are copied side by side (``Row``) so that the arithmetic runs in vector
-instructions, and the cells of later events are asked for meanwhile. A cell that is no longer what
-was copied, because the event has its coordinate twice, is updated anew from what it is now.
+A row is gone through twice, eight features at a time (``ctr.kernels.lanes``): for its score, and
+to update each cell from what it is by then. What is left of a row behind its last eight, eight
+that have a coordinate twice, and a power other than 1/2 go one by one, with the same arithmetic.
+The cells of later rows are asked for meanwhile, half of them in each pass: so many misses at once
+as one pass makes would wait for each other.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ctr.kernels.ftrl import (
-    ND,
-    Z,
-    d_of,
-    float_of,
-    is_nonzero,
-    more_n,
-    root_of,
-    step,
-    weight,
-    word_of,
+from ctr.kernels.cells import all_changed, ask_for_half, load_cells, store_cells
+from ctr.kernels.ftrl import MAX, d_of, float_of, is_nonzero, single, step, weight, word_of
+from ctr.kernels.lanes import (
+    LANES,
+    count,
+    floats_of,
+    halves,
+    high_float,
+    load,
+    low_float,
+    magnitude,
+    narrow,
+    numbers,
+    repeated,
+    signed,
+    square_root,
+    store,
+    total,
+    where,
+    widen,
+    with_sign,
+    words_of,
 )
+from ctr.kernels.memory import prefetch
 from ctr.kernels.options import inline, jit
-from ctr.kernels.schedules import observe, rate
+from ctr.kernels.schedules import observe, rate_from
 from ctr.kernels.table import (
     N_NONZERO,
     N_TOUCHED,
-    ask_for,
+    add_noise,
     coordinate,
     event_noise,
     feature_noise,
     mark,
 )
 
-_LANES = 8
 _AHEAD = 160
 """Keys from the one being read to the one being asked for: some events' worth of time."""
 
-_PADDING = np.uint64(0x3F800000 << 32)
-"""n = 0, d = 1: a coordinate that is not new."""
-
-
-class Row(NamedTuple):
-    """One event's features side by side: what they are, their cells, and the cells to be.
-
-    Coordinates and words are uint64, all else is float64; the length is that of the longest
-    event, up to whole vectors.
-    """
-
-    c: Any
-    x: Any
-    z: Any
-    nd: Any
-    w: Any
-    wx: Any
-    root: Any
-    new_z: Any
-    new_nd: Any
+_ZERO, _ONE, _SIGN, _MAX = np.uint64(0), np.uint64(1), np.uint64(1 << 63), float(MAX)
+_HALF = LANES // 2
 
 
 @inline
@@ -69,131 +64,97 @@ def logistic(score: Any) -> Any:
 
 
 @jit
-def new_row(indptr: Any) -> Any:
-    """A Row with room for the longest event."""
+def room(indptr: Any) -> Any:
+    """Room (uint64) for the places of the longest row."""
     longest = 0
     for i in range(len(indptr) - 1):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    size = padded(longest)
-    words, numbers = np.zeros((5, size), np.uint64), np.zeros((4, size), np.float64)
-    return Row(
-        words[0],
-        numbers[0],
-        words[1],
-        words[2],
-        numbers[1],
-        numbers[2],
-        numbers[3],
-        words[3],
-        words[4],
-    )
+    return np.empty(longest, np.uint64)
 
 
 @inline
-def padded(length: Any) -> Any:
-    """``length`` up to whole vectors."""
-    return (length + _LANES - 1) // _LANES * _LANES
+def weights_of(z: Any, nd: Any, l1: Any, l2: Any) -> Any:
+    """``ftrl.weight`` of lanes of cells, and whether it is not zero."""
+    free = signed(nd)
+    over = magnitude(z) - where(free, 0.0, l1)
+    nonzero = over > 0.0
+    w = with_sign(over, z) * -1.0 / (widen(high_float(nd)) + where(free, 0.0, l2))
+    return where(nonzero, w, 0.0), nonzero
 
 
 @inline
-def gather(pages: Any, row: Any, keys: Any, values: Any, first: Any, last: Any) -> Any:
-    """Copy the features from ``first`` to ``last`` and their cells into ``row``; returns how many.
+def score_row(
+    words: Any,
+    mask: Any,
+    keys: Any,
+    values: Any,
+    first: Any,
+    last: Any,
+    l1: Any,
+    l2: Any,
+    ask: Any,
+    places: Any,
+) -> Any:
+    """w.x of the features from ``first`` to ``last``; leaves where their cells are in ``places``.
 
-    The padding behind them has x = 0 and weight 0, is not new, and stays as it is when updated.
+    ``ask``: for how much of later rows' cells, in halves.
     """
     length = last - first
+    whole, far = length // LANES * LANES, first + _AHEAD
     mine, x = keys[first:last], values[first:last]
-    ahead = keys[min(first + _AHEAD, len(keys) - length) :]
-    for j in range(length):
-        ask_for(pages.words, ahead[j] & pages.mask)
-        c = coordinate(mine[j], pages.mask)
-        row.c[j] = c
-        row.x[j] = x[j]
-        row.z[j] = pages.words[c, Z]
-        row.nd[j] = pages.words[c, ND]
-    for j in range(length, padded(length)):
-        row.x[j] = 0.0
-        row.z[j] = 0
-        row.nd[j] = _PADDING
-    return length
+    lanes = numbers() * _ZERO
+    score = floats_of(lanes)
+    for j in range(0, whole, LANES):
+        if ask > 0:
+            ask_for_half(words, keys, far + j, mask)
+        if ask > 1:
+            ask_for_half(words, keys, far + j + _HALF, mask)
+        key = load(mine, j)
+        low = key & mask
+        store(places, j, where((low == _ZERO) & (key != _ZERO), _ONE, low) << _ONE)
+        z, nd = load_cells(words, places, j)
+        w, _ = weights_of(floats_of(z), nd, l1, l2)
+        score = score + w * load(x, j)
+    wx = total(score)
+    for j in range(whole, length):
+        if ask > 0:
+            prefetch(words, (keys[far + j] & mask) << _ONE)
+        place = coordinate(mine[j], mask) << _ONE
+        places[j] = place
+        w = weight(float_of(words[place]), d_of(words[place + _ONE]), l1, l2)
+        wx += w * np.float64(x[j])
+    return wx
 
 
 @inline
-def score_row(row: Any, length: Any, l1: Any, l2: Any) -> Any:
-    """w.x of a gathered row; leaves its weights in ``row.w``."""
-    for j in range(padded(length)):
-        w = weight(float_of(row.z[j]), d_of(row.nd[j]), l1, l2)
-        row.w[j] = w
-        row.wx[j] = w * row.x[j]
-    a = b = c = d = 0.0
-    wx = row.wx.reshape(-1, 4)
-    for k in range(padded(length) // 4):
-        a += wx[k, 0]
-        b += wx[k, 1]
-        c += wx[k, 2]
-        d += wx[k, 3]
-    return (a + b) + (c + d)
+def update_lanes(
+    words: Any, places: Any, j: Any, g: Any, beta: Any, pace: Any, noise: Any, rules: Any
+) -> Any:
+    """``update`` of the cells at ``places[j:]``, no two of them the same, at power 1/2."""
+    first, nd = load_cells(words, places, j)
+    z, d = floats_of(first), high_float(nd)
+    w, before = weights_of(z, nd, rules.l1, rules.l2)
+    n = widen(low_float(nd)) + g * g
+    n = where(n < _MAX, n, _MAX)
+    risen = (square_root(narrow(n)) + beta) * pace
+    risen = where(risen < MAX, risen, MAX)
+    new_d = where(d > risen, d, risen)
+    new_z = z + g - (widen(new_d) - widen(d)) * w
+    new_n = floats_of(add_noise(words_of(n), noise))
+    new_nd = halves(narrow(new_n), new_d) | (nd & _SIGN)
+    store_cells(words, places, j, words_of(new_z), new_nd)
+    after = magnitude(new_z) > where(signed(nd), 0.0, rules.l1)
+    return count(widen(d) == 0.0), count(after) - count(before)
 
 
 @inline
-def update_row(row: Any, length: Any, slope: Any, pace: Any, noise: Any, rules: Any) -> Any:
-    """Update each cell of a row from what was copied; returns what that adds to the counts.
-
-    ``slope`` is (p - y) times the event's weight.
-    """
-    # two loops, because a power takes a call and a square root is one instruction for a vector
-    if rules.power == 0.5:
-        for j in range(padded(length)):
-            row.root[j] = math.sqrt(more_n(row.nd[j], slope * row.x[j]))
-    else:
-        for j in range(padded(length)):
-            row.root[j] = root_of(more_n(row.nd[j], slope * row.x[j]), rules.power)
-    touched = nonzero = 0
-    for j in range(padded(length)):
-        z, nd = float_of(row.z[j]), row.nd[j]
-        noise_j = feature_noise(noise, row.c[j], j)
-        new_z, new_nd = step(
-            z, nd, row.w[j], slope * row.x[j], row.root[j], pace, rules.beta, noise_j
-        )
-        row.new_z[j] = word_of(new_z)
-        row.new_nd[j] = new_nd
-        touched += int(d_of(nd) == 0.0)
-        nonzero += is_nonzero(new_z, d_of(nd), rules.l1) - is_nonzero(z, d_of(nd), rules.l1)
-    return touched, nonzero
-
-
-@inline
-def update_anew(
-    pages: Any, row: Any, j: Any, slope: Any, pace: Any, noise: Any, rules: Any
-) -> None:
-    """Update the cell of feature ``j`` from what it is now, and undo what was counted for it."""
-    c, g, counts = row.c[j], slope * row.x[j], pages.counts
-    z, nd = float_of(pages.words[c, Z]), pages.words[c, ND]
+def update(words: Any, place: Any, g: Any, pace: Any, noise: Any, rules: Any) -> Any:
+    """Update one cell by its gradient; returns what that adds to touched and to nonzero."""
+    z, nd = float_of(words[place]), words[place + _ONE]
+    new_z, new_nd = step(z, nd, g, pace, noise, rules)
+    words[place], words[place + _ONE] = word_of(new_z), new_nd
     d = d_of(nd)
-    w = weight(z, d, rules.l1, rules.l2)
-    root = root_of(more_n(nd, g), rules.power)
-    new_z, new_nd = step(z, nd, w, g, root, pace, rules.beta, feature_noise(noise, c, j))
-    pages.words[c, Z] = word_of(new_z)
-    pages.words[c, ND] = new_nd
-    counts[N_TOUCHED] -= int(d_of(row.nd[j]) == 0.0)
-    counts[N_NONZERO] += is_nonzero(new_z, d, rules.l1) - is_nonzero(z, d, rules.l1)
-    counts[N_NONZERO] += is_nonzero(float_of(row.z[j]), d, rules.l1)
-    counts[N_NONZERO] -= is_nonzero(float_of(row.new_z[j]), d, rules.l1)
-
-
-@inline
-def scatter(
-    pages: Any, row: Any, length: Any, slope: Any, pace: Any, noise: Any, rules: Any
-) -> None:
-    """Put the updated cells of a row into the table, in order."""
-    for j in range(length):
-        c = row.c[j]
-        mark(pages, c)
-        if pages.words[c, Z] == row.z[j] and pages.words[c, ND] == row.nd[j]:
-            pages.words[c, Z] = row.new_z[j]
-            pages.words[c, ND] = row.new_nd[j]
-        else:
-            update_anew(pages, row, j, slope, pace, noise, rules)
+    return int(d == 0.0), is_nonzero(new_z, d, rules.l1) - is_nonzero(z, d, rules.l1)
 
 
 @jit
@@ -213,22 +174,55 @@ def learn(
     ``t``: events learned before; ``weights``: float32, one a row, or of length 0 for all 1;
     ``out``: float32, one a row, receives p before the row was learned. Mutates ``pages``.
     """
-    row = new_row(indptr)
+    words, places = pages.words.reshape(-1), room(indptr)
+    beta = np.float32(rules.beta)
     touched = nonzero = 0
+    anchor, anchored = -1, 0.0
     for i in range(len(labels)):
-        length = gather(pages, row, keys, values, indptr[i], indptr[i + 1])
-        p = logistic(score_row(row, length, rules.l1, rules.l2))
+        first, last = indptr[i], indptr[i + 1]
+        x, length = values[first:last], last - first
+        whole = length // LANES * LANES if rules.power == 0.5 else 0
+        far = first + _AHEAD
+        ask = int(far + length <= len(keys))
+        wx = score_row(
+            words, pages.mask, keys, values, first, last, rules.l1, rules.l2, ask, places
+        )
+        p = logistic(wx)
         out[i] = p
         label = np.float64(labels[i])
         importance = np.float64(weights[i]) if len(weights) > 0 else 1.0
         slope = (p - label) * importance
-        pace = 1.0 / rate(rules.schedule, rules.rates, rules.alpha, t + i)
+        alpha_t, anchor, anchored = rate_from(
+            rules.schedule, rules.rates, rules.alpha, t + i, anchor, anchored
+        )
+        pace = 1.0 / alpha_t
         observe(rules.schedule, rules.rates, p, label, importance)
         noise = event_noise(rules.seed, t + i)
-        more_touched, more_nonzero = update_row(row, length, slope, pace, noise, rules)
-        touched += more_touched
-        nonzero += more_nonzero
-        scatter(pages, row, length, slope, pace, noise, rules)
+        noises = numbers() * feature_noise(_ZERO, _ONE) + noise
+        pace_32 = single(pace)
+        for j in range(0, whole, LANES):
+            if ask > 0:
+                ask_for_half(words, keys, far + j + _HALF, pages.mask)
+            if not all_changed(pages.flags, places, j):
+                for k in range(j, j + LANES):
+                    mark(pages, places[k] >> _ONE)
+            if repeated(load(places, j) >> _ONE):
+                for k in range(j, j + LANES):
+                    g, noise_k = slope * x[k], feature_noise(noise, np.uint64(k))
+                    more = update(words, places[k], g, pace, noise_k, rules)
+                    touched += more[0]
+                    nonzero += more[1]
+            else:
+                g_8, noise_8 = load(x, j) * slope, feature_noise(noises, np.uint64(j))
+                more = update_lanes(words, places, j, g_8, beta, pace_32, noise_8, rules)
+                touched += more[0]
+                nonzero += more[1]
+        for k in range(whole, length):
+            mark(pages, places[k] >> _ONE)
+            g, noise_k = slope * x[k], feature_noise(noise, np.uint64(k))
+            more = update(words, places[k], g, pace, noise_k, rules)
+            touched += more[0]
+            nonzero += more[1]
     pages.counts[N_TOUCHED] += touched
     pages.counts[N_NONZERO] += nonzero
 
@@ -238,8 +232,11 @@ def score(
     pages: Any, rules: Any, indptr: Any, keys: Any, values: Any, probability: Any, out: Any
 ) -> None:
     """The score w.x of each row of a batch into ``out`` (float32), or p if ``probability``."""
-    row = new_row(indptr)
+    words, places = pages.words.reshape(-1), room(indptr)
     for i in range(len(indptr) - 1):
-        length = gather(pages, row, keys, values, indptr[i], indptr[i + 1])
-        wx = score_row(row, length, rules.l1, rules.l2)
+        first, last = indptr[i], indptr[i + 1]
+        ask = 2 * int(last + _AHEAD <= len(keys))
+        wx = score_row(
+            words, pages.mask, keys, values, first, last, rules.l1, rules.l2, ask, places
+        )
         out[i] = logistic(wx) if probability else wx

@@ -77,7 +77,7 @@ def learn(
         for j in range(indptr[i], indptr[i + 1]):
             c = coordinate(keys[j], pages.mask)
             x = np.float64(values[j]) * importance
-            noise_j = feature_noise(noise, c, j - indptr[i])
+            noise_j = feature_noise(noise, np.uint64(j - indptr[i]))
             update(pages, c, p - label, x, label, pace, noise_j, rules)
 
 

@@ -13,6 +13,7 @@ WINDOW, FACTOR, TOLERANCE, SHARE, LOSS, WEIGHT, EVENTS, BEST = range(8)
 """Where ``rates`` holds what of the performance schedule: its settings, the share of alpha it has
 come to, and the sums of the window that is under way. A best of 0 is none yet."""
 
+_BETWEEN, _FAR = 63, 65536.0
 _LEAST_P = 2.0**-24
 
 RATE_FLOOR = 1e-6
@@ -38,6 +39,25 @@ def rate(schedule: Any, rates: Any, alpha: Any, t: Any) -> Any:
     elif schedule == PERFORMANCE:
         share = rates[SHARE]
     return alpha * max(share, RATE_FLOOR)
+
+
+@inline
+def rate_from(schedule: Any, rates: Any, alpha: Any, t: Any, anchor: Any, anchored: Any) -> Any:
+    """(the rate, anchor, its rate): ``rate``, with a power only once in 64 events.
+
+    Between, the power schedule follows three terms of the binomial series from the last multiple
+    of 64, its ``anchor``, once that is right to 1e-12. Begin with an anchor of -1.
+    """
+    if schedule == POWER:
+        r, c = rates[0], rates[1]
+        start = t & ~_BETWEEN
+        if r + start >= _FAR * (1.0 + c):
+            if start != anchor:
+                anchor, anchored = start, rate(schedule, rates, alpha, start)
+            u = (t - anchor) / (r + anchor)
+            share = 1.0 - c * u * (1.0 - (c + 1.0) / 2.0 * u * (1.0 - (c + 2.0) / 3.0 * u))
+            return max(anchored * share, alpha * RATE_FLOOR), anchor, anchored
+    return rate(schedule, rates, alpha, t), anchor, anchored
 
 
 @inline

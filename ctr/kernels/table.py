@@ -21,7 +21,6 @@ N_TOUCHED, N_NONZERO, N_CHANGED = 0, 1, 2
 
 _ZERO, _ONE, _PAGE_SHIFT = np.uint64(0), np.uint64(1), np.uint64(PAGE_BITS)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_SPREAD, _HALF = np.uint64(0xBF58476D9E3779B9), np.uint64(32)
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _DROPPED = np.uint64((1 << 29) - 1)
@@ -79,13 +78,13 @@ def event_noise(seed: Any, t: Any) -> Any:
 
 
 @inline
-def feature_noise(noise: Any, c: Any, j: Any) -> Any:
-    """The bits of an event's feature ``j`` on coordinate ``c``: uniform over events.
+def feature_noise(noise: Any, j: Any) -> Any:
+    """The bits of an event's feature ``j`` (uint64): uniform over events.
 
-    The features of one event on one coordinate get bits that are spread evenly (the lower half of
-    the multiplier is the golden section of 2^32), so that their roundings even out.
+    The golden section of 2^64 apart, so that those of the features of one event on one coordinate
+    are spread evenly and their roundings even out. ``noise`` may be lanes.
     """
-    return noise ^ ((c | (np.uint64(j) << _HALF)) * _SPREAD)
+    return noise + j * _GOLDEN
 
 
 @inline
@@ -94,8 +93,14 @@ def round_randomly(x: Any, noise: Any) -> Any:
 
     The 29 bits of the mantissa that a float32 lacks are the probability of the upper one.
     """
-    bits = np.float64(x).view(np.uint64) + (noise >> _TO_DROPPED)
-    return np.float32(np.uint64(bits & _KEEP).view(np.float64))
+    bits = add_noise(np.float64(x).view(np.uint64), noise)
+    return np.float32(np.uint64(bits).view(np.float64))
+
+
+@inline
+def add_noise(bits: Any, noise: Any) -> Any:
+    """The bits of a float64 >= 0 (uint64 or lanes) as those of a float32 beside it, at random."""
+    return (bits + (noise >> _TO_DROPPED)) & _KEEP
 
 
 @jit

@@ -6,6 +6,7 @@ A key falls on a cell by its low bits (``ctr.kernels.table.coordinate``).
 from __future__ import annotations
 
 import mmap
+import os
 import sys
 from typing import Any
 
@@ -19,7 +20,6 @@ from ctr.types import Int64
 
 __all__ = ["PAGE", "Table", "zeros"]
 
-_HUGE_UP_TO = 1 << 30
 # not in the mmap module of every Python that runs ctr
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
@@ -27,8 +27,9 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" el
 def zeros(length: int, dtype: Any) -> NDArray[Any]:
     """An array of zeros that takes no memory until it is written, at a multiple of 64 bytes.
 
-    Up to 1 GiB it is asked for in huge pages, which random access likes; beyond, in small ones,
-    so that a table far larger than what is learned costs what is learned.
+    Up to a quarter of the machine's memory, and always up to 1 GiB, it is asked for in huge pages,
+    which random access likes: such a table is in memory as a whole after some thousand features.
+    Beyond, in small ones: 4 KiB for every new feature at first.
     """
     size = max(length * np.dtype(dtype).itemsize, mmap.PAGESIZE)
     if hasattr(mmap, "MAP_PRIVATE"):
@@ -37,8 +38,12 @@ def zeros(length: int, dtype: Any) -> NDArray[Any]:
     else:
         memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE if size <= _HUGE_UP_TO else mmap.MADV_NOHUGEPAGE)
+        memory.madvise(mmap.MADV_HUGEPAGE if size <= _huge_up_to() else mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, dtype, length)
+
+
+def _huge_up_to() -> int:
+    return max(1 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 
 
 class Table:

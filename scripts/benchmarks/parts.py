@@ -30,13 +30,14 @@ Rows = list[dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """How much of everything: events by kind of stream, those by way of Kafka, those for slow
-    programs, and repeats; and the folder that the events are made in.
+    programs, repeats, and tables (bits); and the folder that the events are made in.
     """
 
     streams: dict[str, int]
     kafka: dict[str, int]
     slow: int
     repeats: int
+    tables: tuple[str, ...]
     files: Path = ROOT / "build" / "bench"
 
 
@@ -45,12 +46,14 @@ FULL = Sizes(
     kafka={"narrow": 1_000_000, "wide": 500_000},
     slow=20_000,
     repeats=5,
+    tables=("18", "22", "24", "26", "28"),
 )
 QUICK = Sizes(
     streams={"narrow": 20_000, "wide": 10_000, "simulated": 10_000},
     kafka={"narrow": 20_000, "wide": 10_000},
     slow=1000,
     repeats=1,
+    tables=("18",),
 )
 
 
@@ -166,4 +169,20 @@ def alone(what: str, sizes: Sizes) -> Rows:
             found.append(run(command).said)
         figures = {name: spread([one[name] for one in found]) for name in found[0]}
         rows.append({"part": what, "stream": kind, **figures})
+    return rows
+
+
+def roofline(sizes: Sizes) -> Rows:
+    """The learner beside the same cells touched and nothing computed, on one core."""
+    rows: Rows = []
+    for kind, count in sizes.streams.items():
+        json_file, _ = stream_files(sizes, kind, count)
+        command = [*ours("roofline"), json_file, str(min(count, 150_000)), *sizes.tables]
+        found = []
+        for number in range(sizes.repeats):
+            say(f"roofline, {kind}: round {number + 1} of {sizes.repeats}")
+            found.append(run(command).said)
+        for case in found[0]:
+            figures = {name: spread([one[case][name] for one in found]) for name in found[0][case]}
+            rows.append({"part": "roofline", "stream": kind, "case": case, **figures})
     return rows

@@ -86,6 +86,33 @@ def many(title: str) -> Callable[[list[Row]], str]:
     return text
 
 
+def rooflines(title: str) -> Callable[[list[Row]], str]:
+    """What is reached of what the memory allows."""
+
+    def share(row: Row, reached: str, allowed: str) -> str:
+        return f"{row[reached]['median'] / row[allowed]['median']:.2f}"
+
+    def text(rows: list[Row]) -> str:
+        head = ["events", "keys, coordinates", "learn", "roofline", "share"]
+        head += ["predict", "roofline", "share"]
+        cells = [
+            [
+                described(row["stream"]),
+                row["case"],
+                spread_figure(row["learn"]),
+                spread_figure(row["touch"]),
+                share(row, "learn", "touch"),
+                spread_figure(row["predict"]),
+                spread_figure(row["look"]),
+                share(row, "predict", "look"),
+            ]
+            for row in rows
+        ]
+        return f"{title}\n\n{table(head, cells)}"
+
+    return text
+
+
 def described(stream: str) -> str:
     """A stream as its reader thinks of it.
 
@@ -101,6 +128,7 @@ TABLES = {
     "kafka": compared("Kafka -> model, the broker on the same cores:"),
     "grid": many("Many variants in one pass; one more, as a share of a run of its own:"),
     "kernel": measured("The learner alone, events a CPU second:"),
+    "roofline": rooflines("The learner beside its memory, events a CPU second:"),
     "parser": measured("The parser alone, a CPU second:"),
     "stages": measured("Where the time of file -> model goes, CPU microseconds an event:"),
 }

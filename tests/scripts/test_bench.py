@@ -50,6 +50,17 @@ def test_a_quick_run_prints_tables_and_writes_json(tmp_path):
     assert "| learn " in done.stdout
 
 
+def test_the_learner_is_measured_beside_its_roofline(tmp_path):
+    places = ["--files", tmp_path, "--json", tmp_path / "bench.json"]
+    done = script("bench", "--quick", "--only", "roofline", "--stream", "narrow", *places)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert [row["case"] for row in rows] == ["power-law, 2^18", "uniform, 2^18"]
+    for row in rows:
+        assert all(row[name]["median"] > 0 for name in ("learn", "touch", "predict", "look"))
+    assert "uniform, 2^18 |" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
