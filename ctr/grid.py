@@ -7,12 +7,9 @@ may vary is ``[learner]`` alone: the events are parsed and hashed once for all o
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import msgspec
 
@@ -129,22 +126,6 @@ def winner(points: Sequence[tuple[float, float]]) -> int:
     2
     """
     return min(range(len(points)), key=lambda i: (math.isnan(points[i][0]), *points[i]))
-
-
-def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that this process can still get: what the machine has free, or its container may use.
-
-    Where the system does not say, all that the machine has. ``root`` is where ``proc`` and ``sys``
-    are.
-    """
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError, KeyError):  # not Linux, or an old one
-        lines = (root / "proc" / "meminfo").read_text().splitlines()
-        sizes = dict(line.split(":", 1) for line in lines)
-        found.append(int(sizes["MemAvailable"].split()[0]) << 10)
-    with suppress(OSError, ValueError):  # no limit is "max"
-        found.append(int((root / "sys" / "fs" / "cgroup" / "memory.max").read_text()))
-    return min(found)
 
 
 def _split(text: str) -> list[str]:

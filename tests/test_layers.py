@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # each level may import the levels below it; a name is a module or package right under ctr
 LEVELS = [
     {"kernels"},
-    {"errors", "settings", "rules", "config", "types", "files", "kafka", "log"},
+    {"errors", "settings", "rules", "config", "types", "files", "kafka", "log", "memory"},
     {"features"},
     {"stream", "learn", "metrics", "model"},
     {"observe"},

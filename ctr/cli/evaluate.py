@@ -107,7 +107,8 @@ def _axes(grids: tuple[str, ...], write: str | None, plot: str | None) -> Axes:
 
 
 def _variants(axes: Axes, config: Config) -> list[Variant]:
-    from ctr.grid import available_memory, expand
+    from ctr.grid import expand
+    from ctr.memory import available_memory
 
     return expand(axes, config, available_memory())
 

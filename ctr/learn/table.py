@@ -6,7 +6,6 @@ A key falls on a cell by its low bits (``ctr.kernels.table.coordinate``).
 from __future__ import annotations
 
 import mmap
-import os
 import sys
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from ctr.errors import IncompatibleError, SettingError
 from ctr.kernels import table as kernels
 from ctr.kernels.table import PAGE, Pages
+from ctr.memory import memory_limit
 from ctr.types import Int64
 
 __all__ = ["PAGE", "Table", "zeros"]
@@ -27,9 +27,9 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" el
 def zeros(length: int, dtype: Any) -> NDArray[Any]:
     """An array of zeros that takes no memory until it is written, at a multiple of 64 bytes.
 
-    Up to a quarter of the machine's memory, and always up to 1 GiB, it is asked for in huge pages,
-    which random access likes: such a table is in memory as a whole after some thousand features.
-    Beyond, in small ones: 4 KiB for every new feature at first.
+    Up to a quarter of the memory of machine or container, and always up to 1 GiB, it is asked for
+    in huge pages, which random access likes: such a table is in memory as a whole after some
+    thousand features. Beyond, in small ones: 4 KiB for every new feature at first.
     """
     size = max(length * np.dtype(dtype).itemsize, mmap.PAGESIZE)
     if hasattr(mmap, "MAP_PRIVATE"):
@@ -43,7 +43,7 @@ def zeros(length: int, dtype: Any) -> NDArray[Any]:
 
 
 def _huge_up_to() -> int:
-    return max(1 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
+    return max(1 << 30, memory_limit() // 4)
 
 
 class Table:

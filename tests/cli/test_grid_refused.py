@@ -10,6 +10,7 @@ import pytest
 from ctr import config as configs
 from ctr import grid
 from ctr.errors import SettingError
+from ctr.memory import available_memory
 from tests.cli.conftest import Command
 from tests.cli.test_errors import one_line
 
@@ -91,14 +92,14 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_memory_that_can_be_had(tmp_path: Path) -> None:
-    everything = grid.available_memory(tmp_path)
+    everything = available_memory(tmp_path)
     assert everything > 1 << 28
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   2048 kB\n")
-    assert grid.available_memory(tmp_path) == 2048 << 10
+    assert available_memory(tmp_path) == 2048 << 10
     limit = tmp_path / "sys" / "fs" / "cgroup" / "memory.max"
     limit.parent.mkdir(parents=True)
     limit.write_text("max\n")
-    assert grid.available_memory(tmp_path) == 2048 << 10
+    assert available_memory(tmp_path) == 2048 << 10
     limit.write_text("4096\n")
-    assert grid.available_memory(tmp_path) == 4096
+    assert available_memory(tmp_path) == 4096
