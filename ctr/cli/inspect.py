@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ctr.cli.options import say_when_compiling
+
 if TYPE_CHECKING:
     from ctr.model.manifest import Manifest
     from ctr.model.sparse import SparseModel
@@ -26,6 +28,7 @@ def command(model: str, names: str | None, top: int, as_json: bool) -> None:
     from ctr.model.snapshot import find, read
 
     path = find(model)
+    say_when_compiling()
     manifest, sparse = read(path)
     spelled = _names(manifest, names) if names else {}
     coordinates, weights = sparse.heaviest(top)

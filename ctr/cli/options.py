@@ -28,6 +28,8 @@ FORMATS = ["json", "vw", "libsvm", "criteo", "avazu"]
 _FLAGS = {"learner.name": "--learner"}
 """Where the last word of the key would not do: ``--name`` is the model's."""
 
+COMPILING = "compiling, once for this version: half a minute or so ..."
+
 
 def configured(*keys: str) -> Callable[[_Command], _Command]:
     """Give a command ``--config``, ``--set`` and an option for each of ``keys``.
@@ -104,11 +106,11 @@ def log_to_stderr(verbose: bool = False) -> None:
 
 
 def say_when_compiling() -> None:
-    """A first start is slow: say why."""
-    from ctr.kernels.cache import is_cold
+    """A first start is slow: say why, if the command that runs now comes to compile anything."""
+    from ctr.kernels.cache import when_compiling
 
-    if is_cold():
-        click.echo("compiling, once for this version: half a minute or so ...", err=True)
+    listening = when_compiling(lambda: click.echo(COMPILING, err=True))
+    click.get_current_context().with_resource(listening)
 
 
 def stop_on_signals() -> threading.Event:

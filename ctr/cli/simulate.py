@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctr.cli.options import KAFKA, configured, log_to_stderr, read_config, stop_on_signals
+from ctr.cli.options import (
+    KAFKA,
+    configured,
+    log_to_stderr,
+    read_config,
+    say_when_compiling,
+    stop_on_signals,
+)
 
 if TYPE_CHECKING:
     from ctr.simulate import Simulator
@@ -98,6 +105,7 @@ def command(
     if print_spec:
         click.echo(Simulator(settings).spec_toml(), nl=False)
         return
+    say_when_compiling()
     stop = stop_on_signals()
     sink = open_sink(
         to, config.kafka, config.events.topic, partitions, config.features.max_event_bytes

@@ -11,11 +11,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 
 _KEPT = 3
 """Directories of other versions that are left in place."""
@@ -58,9 +60,26 @@ def directory(sources: Path, parents: Iterable[Path]) -> Path:
     return Path(tempfile.mkdtemp(prefix="ctr-kernels-"))
 
 
-def is_cold() -> bool:
-    """Whether nothing is compiled yet for this version, so that the first use takes a while."""
-    return next(Path(_DIRECTORY).rglob("*.nbi"), None) is None
+@contextmanager
+def when_compiling(say: Callable[[], None]) -> Iterator[None]:
+    """Within it, ``say`` is called before the first kernel is compiled that is not in the cache.
+
+    At most once, from the thread that compiles.
+    """
+    with event.install_listener("numba:compile", _Once(say)):
+        yield
+
+
+class _Once(event.Listener):  # type: ignore[misc]
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._say = [say]
+
+    def on_start(self, event: Any) -> None:
+        while self._say:
+            self._say.pop()()
+
+    def on_end(self, event: Any) -> None:
+        pass
 
 
 def _parents() -> list[Path]:

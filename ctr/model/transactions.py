@@ -26,6 +26,8 @@ TRANSACTION_SECONDS = 30
 _REQUEST_BYTES = 1 << 20
 _BATCH_BYTES = 512 << 10
 _ABORT_SECONDS = 5.0
+_BACKOFF_MS = 20
+"""kafka-python waits this long also for what is no error, twice before the first transaction."""
 
 
 class PublishError(CtrError):
@@ -57,6 +59,7 @@ class Transactions:
                 bootstrap_timeout_ms=milliseconds,
                 max_block_ms=milliseconds,
                 request_timeout_ms=milliseconds // 2,
+                retry_backoff_ms=_BACKOFF_MS,
                 # shorter than the timeout: a batch that expires says so, and is not just late
                 delivery_timeout_ms=milliseconds * 3 // 4,
                 max_request_size=_REQUEST_BYTES,

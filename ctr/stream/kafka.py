@@ -33,6 +33,7 @@ _PATIENCE_SECONDS = 1.0
 _REMIND_SECONDS = 30.0
 _TRIES = 3
 _POLL_SECONDS = 0.2
+_FIND_SECONDS = 0.01
 _SLOWLY = "reading with kafka-python's poll(), several times slower: %s"
 
 
@@ -202,7 +203,7 @@ class KafkaSource:
             return
         found, available = connection.partitions()
         if not found and not self._partitions:
-            self._discover_at = now + 0.05
+            self._discover_at = now + _FIND_SECONDS
             self._topic_missing(now)
             return
         self._first = self._first or found
@@ -256,7 +257,7 @@ class KafkaSource:
     def _poll(self, connection: TopicConnection, left: float) -> Records | None:
         """Wait for the broker at most ``left`` seconds."""
         # not for long at once: partitions may come, and the brokers go
-        wait = min(left, _POLL_SECONDS if self._partitions else _POLL_SECONDS / 4)
+        wait = min(left, _POLL_SECONDS if self._partitions else _FIND_SECONDS)
         chunks: list[Chunk] = []
         try:
             chunks = connection.poll(wait)

@@ -85,6 +85,8 @@ class Trainer:
             if self._letters.is_full():
                 stop.wait(_POLL_SECONDS)  # intake stalls, and nothing else does
             elif (records := self.source.next_batch(_POLL_SECONDS)) is not None:
+                if not self.state.learner.events_learned:
+                    self._next_metrics = 0.0  # that a new model learns is shown at once
                 events = self.state.learn(records)
                 self._letters.write(records, events.rejected)
             elif self.source.ended():

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import ROOT, Failure, end, say
+from benchmarks.processes import ENVIRONMENT, Failure, end, say
 from benchmarks.report import spread
-
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ def run(command: Sequence[str], folder: Path | None = None) -> Run:
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=errors
+            command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=errors
         )
         try:
             assert process.stdout is not None
@@ -103,29 +101,53 @@ def compare(
     contestants: Sequence[Contestant],
     repeats: int,
     fresh: Callable[[], Path | None] = lambda: None,
+    reference: str = "",
 ) -> list[dict[str, Any]]:
-    """A row of figures for each contestant, of ``rounds``."""
+    """A row of figures for each contestant, of ``rounds``.
+
+    With ``reference``, the name of one of them, also the rate and the processor time of each as a
+    multiple of that one's, found round by round.
+    """
     starts, runs = rounds(part, stream, contestants, repeats, fresh)
-    return [
-        {"part": part, "stream": stream, "who": c.name} | figures(c, starts[c.name], runs[c.name])
-        for c in contestants
-    ]
+    rows = []
+    for c in contestants:
+        row = {"part": part, "stream": stream, "who": c.name}
+        rows.append(row | figures(c, starts[c.name], runs[c.name]))
+    for one in (c for c in contestants if c.name == reference):
+        for measure, name in ((rates, "rate_beside"), (costs, "cpu_beside")):
+            of_one = measure(one, starts[reference], runs[reference])
+            if min(of_one) <= 0:  # fewer events than the start's processor time is uncertain by
+                continue
+            for row, c in zip(rows, contestants, strict=True):
+                found = measure(c, starts[c.name], runs[c.name])
+                row[name] = spread([a / b for a, b in zip(found, of_one, strict=True)])
+    return rows
+
+
+def rates(contestant: Contestant, starts: list[Run], runs: list[Run]) -> list[float]:
+    """Events a second, by the program's own clock over its pass; of a program that does not say,
+    by that of the whole process.
+    """
+    counted = [one.said.get("counted", contestant.events) for one in runs]
+    seconds = [one.said.get("seconds", one.wall) for one in runs]
+    return [n / s for n, s in zip(counted, seconds, strict=True)]
+
+
+def costs(contestant: Contestant, starts: list[Run], runs: list[Run]) -> list[float]:
+    """Processor seconds a million events: the program's own figure, or that of the whole process
+    without its start (the median).
+    """
+    start = spread([start.cpu for start in starts])["median"]
+    spent = [one.said.get("cpu", one.cpu - start) for one in runs]
+    return [1e6 * seconds / contestant.events for seconds in spent]
 
 
 def figures(contestant: Contestant, starts: list[Run], runs: list[Run]) -> dict[str, Any]:
-    """Of one contestant. Processor time is without that of its start (the median).
-
-    The rate is that of the pass over the events by the program's own clock; of one that does not
-    say, it is that of the whole process.
-    """
-    start_cpu = spread([start.cpu for start in starts])["median"]
-    counted = [one.said.get("counted", contestant.events) for one in runs]
-    seconds = [one.said.get("seconds", one.wall) for one in runs]
-    million = contestant.events / 1e6
+    """Of one contestant."""
     return {
         "events": contestant.events,
-        "events_per_second": spread([n / s for n, s in zip(counted, seconds, strict=True)]),
-        "cpu_seconds_per_million": spread([(one.cpu - start_cpu) / million for one in runs]),
+        "events_per_second": spread(rates(contestant, starts, runs)),
+        "cpu_seconds_per_million": spread(costs(contestant, starts, runs)),
         "peak_mib": spread([one.peak_mib for one in runs]),
         "start_seconds": spread([start.wall for start in starts]),
         "log_loss": runs[-1].said.get("log_loss"),

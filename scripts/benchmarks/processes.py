@@ -14,6 +14,10 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
 CTR = (sys.executable, "-m", "ctr")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "scripts", ROOT)))}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
+"""It is this folder's ctr that runs; Python keeps its bytecode, as where people install it."""
+
 _STOP_SECONDS = 30.0
 
 
@@ -57,6 +61,7 @@ def running(name: str, command: Sequence[str], folder: Path) -> Iterator[subproc
         process = subprocess.Popen(
             command,
             cwd=folder,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

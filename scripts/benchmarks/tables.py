@@ -8,7 +8,13 @@ from typing import Any
 from benchmarks.report import figure, spread_figure, table
 
 Row = dict[str, Any]
-_EVENTS = {"narrow": "10 features", "wide": "39 features", "simulated": "the simulator's"}
+_EVENTS = {
+    "narrow": "10 features",
+    "wide": "39 features",
+    "uniform": "39, uniform",
+    "broad": "200 features",
+    "simulated": "the simulator's",
+}
 
 
 def by_part(rows: Iterable[Row]) -> dict[str, str]:
@@ -19,29 +25,82 @@ def by_part(rows: Iterable[Row]) -> dict[str, str]:
     return {part: TABLES[part](of_part) for part, of_part in found.items()}
 
 
-def compared(title: str) -> Callable[[list[Row]], str]:
-    """Programs beside each other."""
+def compared(title: str, beside: str) -> Callable[[list[Row]], str]:
+    """Programs beside each other, and beside the one that is called ``beside`` in the head."""
 
     def text(rows: list[Row]) -> str:
-        head = ["events", "program", "events/s", "CPU s a million", "peak MiB", "start s"]
-        with_loss = any(row["log_loss"] for row in rows)
+        head = ["events", "program", "events/s", f"x {beside}", "CPU s a million", f"x {beside}"]
+        head += ["peak MiB", "start s"]
+        with_loss = any(row.get("log_loss") for row in rows)
         cells = []
         for row in rows:
+            named = [described(row["stream"]), row["who"]]
+            if "missing" in row:
+                cells.append([*named, row["missing"], *[""] * (len(head) - 3 + with_loss)])
+                continue
             loss = [f"{row['log_loss']:.5f}" if row["log_loss"] else "-"] if with_loss else []
-            cells.append(
-                [
-                    described(row["stream"]),
-                    row["who"],
-                    spread_figure(row["events_per_second"]),
-                    spread_figure(row["cpu_seconds_per_million"]),
-                    figure(row["peak_mib"]["median"]),
-                    figure(row["start_seconds"]["median"]),
-                    *loss,
-                ]
-            )
+            cells.append([*named, *_figures(row), *loss])
         return f"{title}\n\n{table(head + ['log loss'] * with_loss, cells)}"
 
     return text
+
+
+def _figures(row: Row) -> list[str]:
+    return [
+        spread_figure(row["events_per_second"]),
+        _median(row.get("rate_beside")),
+        spread_figure(row["cpu_seconds_per_million"]),
+        _median(row.get("cpu_beside")),
+        _median(row["peak_mib"]),
+        _median(row["start_seconds"]),
+    ]
+
+
+def _median(found: dict[str, float] | None) -> str:
+    return figure(found["median"] if found else None)
+
+
+def growing(
+    title: str, what: str, first: str, per: str | None = None
+) -> Callable[[list[Row]], str]:
+    """What the cost of an event is, of more and more of ``what``, beside ``first``.
+
+    ``per`` names what an event has so many of, to tell the cost of one.
+    """
+
+    def text(rows: list[Row]) -> str:
+        head = [what, "events", "events/s", "CPU s a million", f"x {first}", "peak MiB"]
+        cells = [
+            [
+                row["who"],
+                figure(row["events"]),
+                spread_figure(row["events_per_second"]),
+                spread_figure(row["cpu_seconds_per_million"]),
+                spread_figure(row.get("cpu_beside")),
+                spread_figure(row["peak_mib"]),
+            ]
+            for row in rows
+        ]
+        if per:
+            head.append(f"CPU ns a {per}")
+            for row, cell in zip(rows, cells, strict=True):
+                cell.append(
+                    figure(1e3 * row["cpu_seconds_per_million"]["median"] / int(row["who"]))
+                )
+        return f"{title}\n\n{table(head, cells)}"
+
+    return text
+
+
+def started(rows: list[Row]) -> str:
+    """Commands, and how long until they have done what they are started for."""
+    head = ["command", "until", "seconds", "CPU seconds"]
+    measures = ("seconds", "cpu_seconds")
+    cells = [
+        [row["command"], row["until"], *(spread_figure(row[name]) for name in measures)]
+        for row in rows
+    ]
+    return f"Second starts:\n\n{table(head, cells)}"
 
 
 def measured(title: str, scale: dict[str, float] | None = None) -> Callable[[list[Row]], str]:
@@ -124,9 +183,14 @@ def described(stream: str) -> str:
 
 
 TABLES = {
-    "file": compared("File -> model:"),
-    "kafka": compared("Kafka -> model, the broker on the same cores:"),
+    "file": compared("File -> model:", "VW"),
+    "kafka": compared("Kafka -> model, the broker on the same cores:", "VW"),
     "grid": many("Many variants in one pass; one more, as a share of a run of its own:"),
+    "scale-events": growing("More events of 10 features, a table of 2^22:", "events", "the first"),
+    "scale-features": growing("More features an event:", "features", "1", "feature"),
+    "scale-table": growing("Larger tables, events of 39 features:", "coordinates", "2^18"),
+    "scale-partitions": growing("More partitions, events of 10 features:", "partitions", "1"),
+    "start": started,
     "kernel": measured("The learner alone, events a CPU second:"),
     "roofline": rooflines("The learner beside its memory, events a CPU second:"),
     "parser": measured("The parser alone, a CPU second:"),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from ctr.cli import COMMANDS
 from ctr.features.parser import Parser
 from ctr.grid import expand, parse
 from ctr.settings import Config, Features
@@ -61,6 +65,26 @@ def test_the_learner_is_measured_beside_its_roofline(tmp_path):
     assert "uniform, 2^18 |" in done.stdout
 
 
+def test_how_the_cost_grows_and_second_starts_are_measured(tmp_path):
+    parts = ["--only", "scale-events", "--only", "scale-partitions", "--only", "start"]
+    places = ["--files", tmp_path, "--json", tmp_path / "bench.json"]
+    done = script("bench", "--quick", *parts, *places)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    by_part = {part: [r for r in rows if r["part"] == part] for part in dict.fromkeys(parts[1::2])}
+    events, partitions, starts = by_part.values()
+    assert [(row["who"], row["events"]) for row in events] == [("2,000", 2000), ("20,000", 20_000)]
+    assert events[0]["cpu_beside"] == {"median": 1, "min": 1, "max": 1}
+    assert all(row["cpu_seconds_per_million"]["min"] > 0 for row in events)
+    assert [row["who"] for row in partitions] == ["1", "4", "16"]
+    assert {row["command"].split()[1].strip(",") for row in starts} == {*COMMANDS, "--help"} - {
+        "demo"
+    }
+    assert all(row["seconds"]["min"] > 0 for row in starts)
+    for head in ("| events ", "| partitions ", "| command "):
+        assert head in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,7 +99,9 @@ def test_wrong_arguments_are_refused(arguments, message):
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["narrow", "wide", "simulated"])
+@pytest.mark.parametrize(
+    "kind", ["narrow", "wide", "uniform", "broad", "simulated", "features-1", "features-120"]
+)
 def test_every_program_gets_the_same_features(kind):
     events, vw_text = (importlib.import_module(f"benchmarks.{n}") for n in ("events", "vw_text"))
     lines = b"".join(events.lines(kind, 300)).splitlines()
@@ -91,13 +117,102 @@ def test_every_program_gets_the_same_features(kind):
         assert len(ours) == len(theirs)
         keys |= dict(zip(theirs, ours, strict=True))
         tokens |= dict(zip(ours, theirs, strict=True))
-    assert len(keys) == len(tokens) > 100
+    assert len(keys) == len(tokens) > (100 if kind != "features-1" else 5)
+
+
+def test_uniform_values_are_as_popular_as_each_other():
+    events = importlib.import_module("benchmarks.events")
+
+    def most_popular(kind):
+        """The share of the most popular value of the last column, which has a million."""
+        lines = b"".join(events.lines(kind, 2000)).splitlines()
+        values = [msgspec.json.decode(line)["features"]["c38"] for line in lines]
+        return Counter(values).most_common(1)[0][1] / len(values)
+
+    assert most_popular("uniform") < 0.01 < 0.04 < most_popular("wide")
+
+
+def test_the_number_of_features_is_known_without_making_events():
+    events, kinds = (importlib.import_module(f"benchmarks.{n}") for n in ("events", "kinds"))
+    for kind in (*kinds.FEATURES, "features-7"):
+        first = b"".join(events.lines(kind, 1))
+        assert len(msgspec.json.decode(first)["features"]) == kinds.columns_of(kind)
+
+
+def test_what_measures_stays_small():
+    """A program's memory counts from the fork on, so its parent imports nothing large."""
+    imports = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from benchmarks import grid, parts, passes, report, scaling, start, tables;"
+        "print({'numba', 'numpy', 'kafka'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", imports, str(ROOT / "scripts")]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "set()\n"
+
+
+# ---- the programs
+
+
+def driver(name, *arguments):
+    file = ROOT / "scripts" / "benchmarks" / "drivers" / f"{name}.py"
+    command = [sys.executable, file, *arguments]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_vowpal_wabbit_learns_the_same_from_its_cache(tmp_path):
+    events = importlib.import_module("benchmarks.events")
+    text, cache = tmp_path / "events.vw", tmp_path / "events.cache"
+    events.main("narrow", 500, tmp_path / "events.jsonl", text)
+    from_text, making = (
+        json.loads(driver("with_vw", text, 18, *more))["log_loss"] for more in ([], [cache])
+    )
+    text.write_text(text.read_text().splitlines()[0] + "\n")  # what is read now is the cache
+    assert json.loads(driver("with_vw", text, 18, cache))["log_loss"] == making == from_text
+    assert json.loads(driver("with_vw", text, 18))["log_loss"] != from_text
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux keeps to a core")
+def test_a_pinned_program_has_one_core():
+    cores = "import os; print(len(os.sched_getaffinity(0)))"
+    assert driver("pinned", sys.executable, "-c", cores) == "1\n"
+
+
+def test_a_model_goes_on_through_short_passes(tmp_path):
+    events = importlib.import_module("benchmarks.events")
+    file = tmp_path / "events.jsonl"
+    events.main("narrow", 300, file)
+    told = json.loads(driver("grows", file, file, 18))
+    assert told["counted"] == 300
+    assert told["cpu"] > 0
+    assert told["seconds"] > 0
+
+
+def test_without_datatable_the_row_says_so(monkeypatch, tmp_path):
+    passes = importlib.import_module("benchmarks.passes")
+    parts, tables = (importlib.import_module(f"benchmarks.{n}") for n in ("parts", "tables"))
+    monkeypatch.setattr(passes, "has_datatable", lambda: False)
+    monkeypatch.setattr(passes, "others", lambda: None)
+    monkeypatch.setattr(passes, "derived", lambda source, suffix, *_: f"{source}.{suffix}")
+    seen = {}
+
+    def compare(part, stream, contestants, repeats, reference):
+        seen[stream] = [c.name for c in contestants]
+        return []
+
+    monkeypatch.setattr(passes, "compare", compare)
+    sizes = replace(parts.QUICK, streams={"narrow": 20, "simulated": 20}, files=tmp_path)
+    (row,) = passes.from_file(sizes)
+    assert seen["narrow"] == seen["simulated"]
+    assert [row["stream"], row["who"]] == ["narrow", "datatable"]
+    assert "no wheel of datatable" in tables.by_part([row])["file"]
 
 
 # ---- what they are made of
 
 
-@pytest.mark.parametrize("name", ["report", "tables", "vw_text"])
+@pytest.mark.parametrize("name", ["kinds", "report", "tables", "vw_text"])
 def test_the_examples(name):
     failed, tried = doctest.testmod(importlib.import_module(f"benchmarks.{name}"))
     assert tried
@@ -121,6 +236,27 @@ def test_programs_run_in_turn_after_a_round_that_does_not_count(tmp_path):
     assert rows[0]["log_loss"] == 0.25
     assert rows[0]["peak_mib"]["min"] > 1
     assert rows[0]["start_seconds"]["min"] > 0
+
+
+def test_programs_are_compared_with_one_of_them_round_by_round(monkeypatch):
+    measured = importlib.import_module("benchmarks.measured")
+
+    def spent(*runs):
+        return [measured.Run(wall, cpu, 9.0, said) for wall, cpu, said in runs]
+
+    starts = {name: spent((0.1, 1, {}), (0.1, 1, {})) for name in "AB"}
+    runs = {
+        "A": spent((2.0, 3, {}), (4.0, 5, {})),
+        "B": spent((9.0, 9, {"seconds": 1.0, "cpu": 6}), (9.0, 9, {"seconds": 1.0, "cpu": 2})),
+    }
+    monkeypatch.setattr(measured, "rounds", lambda *_: (starts, runs))
+    both = [measured.Contestant(name, 1000, [], []) for name in "AB"]
+    a, b = measured.compare("file", "any", both, 2, reference="A")
+    assert a["rate_beside"] == a["cpu_beside"] == {"median": 1, "min": 1, "max": 1}
+    assert b["rate_beside"] == {"median": 3, "min": 2, "max": 4}
+    # its own figure of processor time, and the other's without that of its start
+    assert b["cpu_beside"] == {"median": 1.75, "min": 0.5, "max": 3}
+    assert "rate_beside" not in measured.compare("file", "any", both, 2)[0]
 
 
 def test_the_cost_of_one_more_variant_is_found_round_by_round_and_without_starting():

@@ -1,15 +1,14 @@
-"""Makes a topic of four partitions and fills it: fill_topic.py SERVERS TOPIC CODEC FILE EVENTS."""
+"""Makes a topic and fills it: fill_topic.py SERVERS TOPIC PARTITIONS CODEC FILE EVENTS."""
 
 import sys
 from itertools import islice
 
 from kafka import KafkaAdminClient, KafkaProducer
 
-PARTITIONS = 4
-
-servers, topic, codec, file, events = sys.argv[1:]
+servers, topic, partitions, codec, file, events = sys.argv[1:]
+count = int(partitions)
 admin = KafkaAdminClient(bootstrap_servers=servers)
-admin.create_topics({topic: {"num_partitions": PARTITIONS}}, wait_for_metadata=True)
+admin.create_topics({topic: {"num_partitions": count}}, wait_for_metadata=True)
 admin.close()
 producer = KafkaProducer(
     bootstrap_servers=servers,
@@ -19,6 +18,6 @@ producer = KafkaProducer(
 )
 with open(file, "rb") as lines:
     for i, line in enumerate(islice(lines, int(events))):
-        producer.send(topic, line.rstrip(b"\n"), partition=i % PARTITIONS)
+        producer.send(topic, line.rstrip(b"\n"), partition=i % count)
 producer.flush()
 producer.close()
