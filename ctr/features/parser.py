@@ -18,6 +18,7 @@ from ctr.kernels.rows import (
     COLUMN,
     CURRENT,
     LEVEL,
+    LONGEST_RUN,
     NNZ,
     NO_MARK,
     ROWS,
@@ -144,6 +145,7 @@ def _make_work(spec: Features, cross_columns: Int64) -> Work:
         columns=np.zeros(int(cross_columns.max(initial=-1)) + 1, COLUMN),
         nexts=np.full(spec.max_features + 2, NO_MARK, np.int64),
         picks=np.zeros(MOST_COLUMNS, np.int64),
+        pending=np.zeros(5 * LONGEST_RUN, np.uint64),
         # a top-level member is at least four bytes; untouched pages of this cost nothing
         strangers=np.zeros(1 << (spec.max_event_bytes // 2).bit_length(), STRANGER),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ctr.kernels.memory import byte
 from ctr.kernels.options import inline
 
 BAD = -1
@@ -27,6 +28,6 @@ def is_blank(c: int) -> bool:
 @inline
 def skip_blank(buffer: Any, i: int, end: int) -> int:
     """The first byte from ``i`` that is not white space, or ``end``."""
-    while i < end and is_blank(buffer[i]):
+    while i < end and is_blank(byte(buffer, i)):
         i += 1
     return i

@@ -17,16 +17,19 @@ from ctr.kernels.characters import (
     CLOSE_OBJECT,
     COLON,
     COMMA,
+    DIGIT_0,
     NEWLINE,
     OPEN_OBJECT,
     QUOTE,
     skip_blank,
 )
-from ctr.kernels.fields import read_field
+from ctr.kernels.fields import is_plain_label, read_field
 from ctr.kernels.hashing import nested_name
+from ctr.kernels.memory import byte
 from ctr.kernels.names import enter, find, follow, follower, inside_features
-from ctr.kernels.options import inline, outline
+from ctr.kernels.options import aside, part
 from ctr.kernels.rows import INSIDE, NESTED_IN, NNZ, TOP
+from ctr.kernels.runs import read_run
 from ctr.kernels.strings import is_text, read_string
 from ctr.kernels.values import emit_crosses, emit_time_features, read_feature, start_row
 from ctr.kernels.verdict import DEPTH_LIMIT
@@ -38,7 +41,7 @@ _HALF = np.uint64(32)
 REPEATED = -2
 
 
-@outline
+@part
 def begin_event(names: Any, work: Any, rows: Any, timestamp: int) -> None:
     """Forget the event before and put the bias into a new row; its time is that of its record."""
     work.current[0].ts = timestamp
@@ -53,18 +56,20 @@ def begin_event(names: Any, work: Any, rows: Any, timestamp: int) -> None:
     start_row(work, rows)
 
 
-@outline
+@part
 def finish_event(spec: Any, work: Any, rows: Any) -> int:
     """What can be said and made only when all members were read."""
     if not spec.predicting and work.current[0].label < 0.0:
         return reasons.SKIPPED if spec.skip_unlabelled else reasons.NO_LABEL
-    code = emit_time_features(spec, work, rows, work.current[0].ts)
-    if code == reasons.OK:
+    code = reasons.OK
+    if spec.hour_entry >= 0 or spec.dow_entry >= 0:
+        code = emit_time_features(spec, work, rows, work.current[0].ts)
+    if code == reasons.OK and len(spec.cross_entries) > 0:
         code = emit_crosses(spec, work, rows)
     return code
 
 
-@outline
+@part
 def read_event(
     buffer: Any, i: int, end: int, spec: Any, names: Any, work: Any, rows: Any
 ) -> tuple[int, int]:
@@ -72,7 +77,7 @@ def read_event(
 
     Returns a reason, OK or MALFORMED, and where it stopped: on OK, where the line ends.
     """
-    if i >= end or buffer[i] != OPEN_OBJECT:
+    if i >= end or byte(buffer, i) != OPEN_OBJECT:
         return reasons.MALFORMED, i
     level = np.int64(0)
     _open_level(work, level, _TOP, np.uint64(0), _NOBODY, spec)
@@ -82,12 +87,16 @@ def read_event(
     while True:
         if i >= end:
             return reasons.MALFORMED, i
-        if buffer[i] == QUOTE:
+        place, parent = work.levels[level].place, work.levels[level].entry
+        run_end, before = read_run(buffer, i, end, spec, names, work, rows, place, parent, before)
+        if run_end > i:
+            i = run_end
+        elif byte(buffer, i) == QUOTE:
             i, entry, role, hashed = _read_key(buffer, i + 1, end, spec, names, work, level, before)
             if i < 0 or i >= end:
                 return (reasons.REPEATED_KEY if i == REPEATED else reasons.MALFORMED), i
             before = entry
-            if buffer[i] == OPEN_OBJECT and _descends(work, level, role):
+            if byte(buffer, i) == OPEN_OBJECT and _descends(work, level, role):
                 level += 1
                 if level >= DEPTH_LIMIT:
                     return reasons.MALFORMED, i
@@ -101,32 +110,35 @@ def read_event(
                 continue
             if role == roles.FEATURE:
                 code, i = read_feature(buffer, i, end, spec, names, work, rows, entry, hashed)
+            elif role == roles.LABEL and is_plain_label(buffer, i, end, spec.predicting):
+                work.current[0].label = np.float64(byte(buffer, i) - DIGIT_0)
+                code, i = reasons.OK, i + 1
             else:
                 levels = DEPTH_LIMIT - 1 - level
                 code, i = read_field(buffer, i, end, spec.predicting, work.current, role, levels)
             if code != reasons.OK:
                 return code, i
-        elif buffer[i] != CLOSE_OBJECT or not empty_allowed:
+        elif byte(buffer, i) != CLOSE_OBJECT or not empty_allowed:
             return reasons.MALFORMED, i
         while True:
             i = skip_blank(buffer, i, end)
             if i >= end:
                 return reasons.MALFORMED, i
-            if buffer[i] == COMMA:
+            if byte(buffer, i) == COMMA:
                 i = skip_blank(buffer, i + 1, end)
                 empty_allowed = False
                 break
-            if buffer[i] != CLOSE_OBJECT:
+            if byte(buffer, i) != CLOSE_OBJECT:
                 return reasons.MALFORMED, i
             i += 1
             level -= 1
             if level < 0:
                 i = skip_blank(buffer, i, end)
-                ended = i >= end or buffer[i] == NEWLINE
+                ended = i >= end or byte(buffer, i) == NEWLINE
                 return (reasons.OK if ended else reasons.MALFORMED), i
 
 
-@inline
+@part
 def _open_level(work: Any, level: int, place: int, hashed: Any, entry: int, spec: Any) -> None:
     work.levels[level].place = place
     work.levels[level].hash = hashed
@@ -135,7 +147,7 @@ def _open_level(work: Any, level: int, place: int, hashed: Any, entry: int, spec
     work.levels[level].role = spec.features_role if place == _INSIDE else spec.top_role
 
 
-@inline
+@part
 def _descends(work: Any, level: int, role: int) -> bool:
     """Whether an object that has this role is read as members and not as a value."""
     if work.levels[level].place == _INSIDE:
@@ -143,7 +155,7 @@ def _descends(work: Any, level: int, role: int) -> bool:
     return role == roles.FEATURES or role == roles.CONTAINER or role == roles.FEATURE
 
 
-@inline
+@part
 def _read_key(
     buffer: Any, i: int, end: int, spec: Any, names: Any, work: Any, level: int, before: int
 ) -> tuple[int, int, int, Any]:
@@ -170,23 +182,23 @@ def _read_key(
     if place == _TOP and _is_repeated(names, work, entry, hashed):
         return REPEATED, entry, role, hashed
     i = skip_blank(buffer, i, end)
-    if i >= end or buffer[i] != COLON:
+    if i >= end or byte(buffer, i) != COLON:
         return BAD, entry, role, hashed
     return skip_blank(buffer, i + 1, end), entry, role, hashed
 
 
-@inline
+@part
 def _is_spelled(buffer: Any, i: int, names: Any, work: Any, entry: int, level: int) -> bool:
     """Whether the text at ``i`` is the name of ``entry`` and its quote, in the same object."""
     known = names.entries[entry]
     if known.place != work.levels[level].place:
         return False
-    if known.place == _NESTED_IN and known.parent != work.levels[level].entry:
-        return False
+    if known.place == _NESTED_IN and (known.parent < 0 or known.parent != work.levels[level].entry):
+        return False  # of an object without an entry only the hash is known
     return is_text(buffer, i, names.arena, np.int64(known.start), np.int64(known.length) + 1)
 
 
-@outline
+@aside
 def _look_up(buffer: Any, names: Any, work: Any, level: int, name: Any) -> tuple[int, Any]:
     """The entry (new, or UNKNOWN when there is no room) and the hash of a name."""
     place = work.levels[level].place
@@ -205,7 +217,7 @@ def _look_up(buffer: Any, names: Any, work: Any, level: int, name: Any) -> tuple
     return entry, hashed
 
 
-@inline
+@part
 def _is_repeated(names: Any, work: Any, entry: int, key: Any) -> bool:
     """Whether this event had this top-level name before."""
     serial = names.counts[roles.SERIAL]
@@ -216,7 +228,7 @@ def _is_repeated(names: Any, work: Any, entry: int, key: Any) -> bool:
     return repeated
 
 
-@outline
+@aside
 def _is_repeated_stranger(work: Any, key: Any, serial: int) -> bool:
     """Whether this event had a top-level name before for which the table had no place."""
     mask = len(work.strangers) - 1

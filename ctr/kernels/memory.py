@@ -20,6 +20,10 @@ if JIT_DISABLED:
         """The 8 bytes from ``buffer[i]`` as a little-endian uint64."""
         return np.frombuffer(buffer[i : i + 8].tobytes().ljust(8, b"\0"), "<u8")[0]
 
+    def byte(buffer: Any, i: Any) -> Any:
+        """``buffer[i]``."""
+        return buffer[i]
+
     def prefetch(array: Any, i: int) -> None:
         """Nothing to prefetch without compiled code."""
 
@@ -63,6 +67,16 @@ else:
             return builder.load(builder.bitcast(pointer, _I64.as_pointer()), align=1)
 
         return types.uint64(buffer, i), generate
+
+    @intrinsic
+    def byte(typingctx: Any, buffer: Any, i: Any) -> Any:
+        """``buffer[i]`` (uint8 array), and no test whether ``i`` counts from the end."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            index = context.cast(builder, args[1], signature.args[1], types.intp)
+            return builder.load(_element(context, builder, signature.args[0], args[0], index))
+
+        return types.uint8(buffer, i), generate
 
     @intrinsic
     def prefetch(typingctx: Any, array: Any, i: Any) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ctr.kernels.characters import DIGIT_0, DIGIT_9, LETTER_E, MINUS, PLUS, POINT
-from ctr.kernels.memory import as_double, double_bits, leading_zeros, wide_product
-from ctr.kernels.options import jit, outline
+from ctr.kernels.memory import as_double, byte, double_bits, leading_zeros, wide_product
+from ctr.kernels.options import aside, jit
 
 _LEAST, _MOST = -342, 308
 _DIGITS = 19  # decimal digits that always fit 64 bits
@@ -50,11 +50,11 @@ def _powers_of_five() -> tuple[Any, Any]:
 _HIGH, _LOW = _powers_of_five()
 
 
-@outline
+@aside
 def read_number(buffer: Any, start: int, end: int) -> float:
     """The double nearest to the number ``buffer[start:end]``, already known to be well-formed."""
     i = start
-    negative = buffer[i] == MINUS
+    negative = byte(buffer, i) == MINUS
     if negative:
         i += 1
     digits = _ZERO
@@ -62,7 +62,7 @@ def read_number(buffer: Any, start: int, end: int) -> float:
     exponent = 0
     point = False
     while i < end:
-        c = buffer[i]
+        c = byte(buffer, i)
         if c == POINT:
             point = True
         elif DIGIT_0 <= c <= DIGIT_9:
@@ -76,7 +76,7 @@ def read_number(buffer: Any, start: int, end: int) -> float:
         else:
             break
         i += 1
-    if i < end and (buffer[i] | 32) == LETTER_E:
+    if i < end and (byte(buffer, i) | 32) == LETTER_E:
         exponent += _read_exponent(buffer, i + 1, end)
     x = _assemble(digits, exponent)
     if count > _DIGITS and x != _assemble(digits + _ONE, exponent):
@@ -84,19 +84,19 @@ def read_number(buffer: Any, start: int, end: int) -> float:
     return -x if negative else x
 
 
-@outline
+@aside
 def _read_exponent(buffer: Any, i: int, end: int) -> int:
-    sign = -1 if buffer[i] == MINUS else 1
-    if buffer[i] == MINUS or buffer[i] == PLUS:
+    sign = -1 if byte(buffer, i) == MINUS else 1
+    if byte(buffer, i) == MINUS or byte(buffer, i) == PLUS:
         i += 1
     exponent = 0
     while i < end:
-        exponent = min(exponent * 10 + np.int64(buffer[i]) - DIGIT_0, 100_000)
+        exponent = min(exponent * 10 + np.int64(byte(buffer, i)) - DIGIT_0, 100_000)
         i += 1
     return sign * exponent
 
 
-@outline
+@aside
 def _assemble(digits: Any, exponent: int) -> float:
     """digits * 10^exponent, rounded to nearest, ties to even."""
     if digits == _ZERO or exponent < _LEAST:
@@ -126,7 +126,7 @@ def _assemble(digits: Any, exponent: int) -> float:
     return as_double((mantissa & ~_HIDDEN) | (np.uint64(power) << np.uint64(52)))
 
 
-@outline
+@aside
 def _product(digits: Any, row: int) -> tuple[Any, Any]:
     """The high 128 bits of digits * 5^q, with the second word only where it can matter."""
     high, low = wide_product(digits, _HIGH[row])
@@ -138,7 +138,7 @@ def _product(digits: Any, row: int) -> tuple[Any, Any]:
     return high, low
 
 
-@outline
+@aside
 def _subnormal(mantissa: Any, power: int) -> float:
     if 1 - power >= 64:
         return 0.0
@@ -163,7 +163,7 @@ def _between(
     middle[1] = (mantissa * np.uint64(2) + _ONE) >> _32
     text = np.zeros(_LIMBS, np.uint64)
     for i in range(start, end):
-        c = buffer[i]
+        c = byte(buffer, i)
         if DIGIT_0 <= c <= DIGIT_9:
             _multiply_add(text, _TEN, np.uint64(c - DIGIT_0))
         elif c != POINT and c != MINUS:
@@ -178,7 +178,7 @@ def _between(
     return below if (mantissa & _ONE) == _ZERO else above
 
 
-@outline
+@aside
 def _parts(x: float) -> tuple[Any, int]:
     """The whole number m and the power p with x = m * 2^p, for x > 0."""
     bits = double_bits(x)
@@ -186,7 +186,7 @@ def _parts(x: float) -> tuple[Any, int]:
     return (fraction | _HIDDEN, power - 1075) if power > 0 else (fraction, -1074)
 
 
-@outline
+@aside
 def _multiply_add(number: Any, factor: Any, carry: Any) -> None:
     """number = number * factor + carry, in 32-bit limbs held in uint64."""
     for k in range(len(number)):
@@ -195,7 +195,7 @@ def _multiply_add(number: Any, factor: Any, carry: Any) -> None:
         carry = total >> _32
 
 
-@outline
+@aside
 def _scale(number: Any, factor: Any, times: int) -> None:
     for _ in range(times):
         _multiply_add(number, factor, _ZERO)

@@ -12,8 +12,9 @@ from ctr.kernels import names as roles
 from ctr.kernels import reasons
 from ctr.kernels.characters import NEWLINE, is_blank
 from ctr.kernels.events import begin_event, finish_event, read_event
+from ctr.kernels.memory import byte
 from ctr.kernels.names import forget
-from ctr.kernels.options import jit, outline
+from ctr.kernels.options import aside, jit
 from ctr.kernels.rows import BAD_ROWS, NNZ, ROWS, SKIPPED_ROWS
 from ctr.kernels.verdict import verdict
 
@@ -45,8 +46,8 @@ def parse_records(
                 cursor[0], cursor[1], cursor[2], cursor[3] = record, i, line, found
                 return False
             line_start = i
-            while i < end and (is_blank(buffer[i]) or buffer[i] == NEWLINE):
-                if buffer[i] == NEWLINE:
+            while i < end and (is_blank(byte(buffer, i)) or byte(buffer, i) == NEWLINE):
+                if byte(buffer, i) == NEWLINE:
                     line += 1
                     line_start = i + 1
                 i += 1
@@ -87,21 +88,21 @@ def judge(buffer: Any, bad: Any, scratch: Any) -> None:
                 bad[k].reason = structure
 
 
-@outline
+@aside
 def is_full(rows: Any, max_features: int) -> bool:
     full = rows.counts[ROWS] + rows.counts[BAD_ROWS] + 1 >= len(rows.about)
     return full or rows.counts[NNZ] + max_features + 1 > len(rows.keys)
 
 
-@outline
+@aside
 def line_end(buffer: Any, i: int, end: int) -> int:
     """The first newline from ``i``, or ``end``."""
-    while i < end and buffer[i] != NEWLINE:
+    while i < end and byte(buffer, i) != NEWLINE:
         i += 1
     return i
 
 
-@outline
+@aside
 def conclude(rows: Any, work: Any, code: int, start: int, end: int, record: int, line: int) -> None:
     """Keep the row of a good event; take back that of another, and note a bad one."""
     if code == reasons.OK:

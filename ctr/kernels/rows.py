@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
+
+from ctr.kernels.options import aside
 
 Spec = namedtuple(
     "Spec",
@@ -111,12 +114,27 @@ Work = namedtuple(
         "columns",  # COLUMN, by column of crosses
         "nexts",  # int64 by coordinate of the row: the next one of the same column
         "picks",  # int64 by column of one cross: the coordinate taken
+        "pending",  # uint64[5 * LONGEST_RUN]: values of a run that are not hashed yet
         "strangers",  # STRANGER, a hash set: top-level names for which Names is full
     ],
 )
 TOP, INSIDE, NESTED_IN = range(3)
 """Places of an object: the event itself, the features object, an object in a flat event."""
 
+LONGEST_RUN = 64
+"""Features that ``ctr.kernels.runs`` reads in one go."""
+
 NO_MARK = -1
 MAX_TOKEN = 64
 """Bytes of a number that is read; longer ones are bad."""
+
+
+@aside
+def link(work: Any, column: int, at: int) -> None:
+    """Remember coordinate ``at`` of the row for the crosses of a column."""
+    if work.columns[column].head == NO_MARK:
+        work.columns[column].head = at
+    else:
+        work.nexts[work.columns[column].tail] = at
+    work.columns[column].tail = at
+    work.nexts[at] = NO_MARK

@@ -29,8 +29,8 @@ from ctr.kernels.characters import (
     SURROGATE,
     skip_blank,
 )
-from ctr.kernels.memory import load64
-from ctr.kernels.options import inline, outline
+from ctr.kernels.memory import byte, load64
+from ctr.kernels.options import aside, part
 from ctr.kernels.strings import skip_string
 
 _ZERO = np.uint64(0)
@@ -41,39 +41,39 @@ _FALSE = np.uint64(int.from_bytes(b"false", "little"))
 _NULL = np.uint64(int.from_bytes(b"null", "little"))
 
 
-@inline
+@part
 def skip_number(buffer: Any, i: int, end: int) -> tuple[int, bool]:
     """The position after a number, and whether it is written as an integer."""
-    if i < end and buffer[i] == MINUS:
+    if i < end and byte(buffer, i) == MINUS:
         i += 1
     first = i
-    while i < end and DIGIT_0 <= buffer[i] <= DIGIT_9:
+    while i < end and DIGIT_0 <= byte(buffer, i) <= DIGIT_9:
         i += 1
-    if i == first or (buffer[first] == DIGIT_0 and i > first + 1):
+    if i == first or (byte(buffer, first) == DIGIT_0 and i > first + 1):
         return BAD, False
     integer = True
-    if i < end and buffer[i] == POINT:
+    if i < end and byte(buffer, i) == POINT:
         integer = False
         i += 1
         first = i
-        while i < end and DIGIT_0 <= buffer[i] <= DIGIT_9:
+        while i < end and DIGIT_0 <= byte(buffer, i) <= DIGIT_9:
             i += 1
         if i == first:
             return BAD, False
-    if i < end and (buffer[i] | 32) == LETTER_E:
+    if i < end and (byte(buffer, i) | 32) == LETTER_E:
         integer = False
         i += 1
-        if i < end and (buffer[i] == PLUS or buffer[i] == MINUS):
+        if i < end and (byte(buffer, i) == PLUS or byte(buffer, i) == MINUS):
             i += 1
         first = i
-        while i < end and DIGIT_0 <= buffer[i] <= DIGIT_9:
+        while i < end and DIGIT_0 <= byte(buffer, i) <= DIGIT_9:
             i += 1
         if i == first:
             return BAD, False
     return i, integer
 
 
-@outline
+@aside
 def skip_literal(buffer: Any, i: int, end: int) -> int:
     """The position after ``true``, ``false`` or ``null``."""
     word = load64(buffer, i)
@@ -84,7 +84,7 @@ def skip_literal(buffer: Any, i: int, end: int) -> int:
     return BAD
 
 
-@outline
+@aside
 def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
     """The position after any value of at most ``levels`` (to 62) nested objects and arrays.
 
@@ -98,7 +98,7 @@ def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
         i = skip_blank(buffer, i, end)
         if i >= end:
             return BAD
-        c = buffer[i]
+        c = byte(buffer, i)
         opened = False
         if c == OPEN_OBJECT or c == OPEN_ARRAY:
             if depth == levels:
@@ -106,7 +106,8 @@ def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
             depth += 1
             objects = (objects << one) | np.uint64(c == OPEN_OBJECT)
             i = skip_blank(buffer, i + 1, end)
-            opened = not (i < end and (buffer[i] == CLOSE_OBJECT or buffer[i] == CLOSE_ARRAY))
+            c = byte(buffer, i)
+            opened = not (i < end and (c == CLOSE_OBJECT or c == CLOSE_ARRAY))
         elif c == QUOTE:
             i = skip_string(buffer, i + 1, end)
             if i < BAD:
@@ -123,7 +124,7 @@ def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
             i = skip_blank(buffer, i, end)
             if i >= end:
                 return BAD
-            c = buffer[i]
+            c = byte(buffer, i)
             i += 1
             if c == COMMA:
                 opened = True
@@ -138,7 +139,7 @@ def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
             return SURROGATE - i if surrogate else i
         if (objects & one) != _ZERO:
             i = skip_blank(buffer, i, end)
-            if i >= end or buffer[i] != QUOTE:
+            if i >= end or byte(buffer, i) != QUOTE:
                 return BAD
             i = skip_string(buffer, i + 1, end)
             if i < BAD:
@@ -147,6 +148,6 @@ def skip_value(buffer: Any, i: int, end: int, levels: int) -> int:
             if i < 0:
                 return BAD
             i = skip_blank(buffer, i, end)
-            if i >= end or buffer[i] != COLON:
+            if i >= end or byte(buffer, i) != COLON:
                 return BAD
             i += 1

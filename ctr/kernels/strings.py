@@ -13,8 +13,8 @@ import numpy as np
 
 from ctr.kernels.characters import BACKSLASH, BAD, QUOTE, SURROGATE
 from ctr.kernels.hashing import finish, hash_bytes, low_bytes, step
-from ctr.kernels.memory import load64, trailing_zeros
-from ctr.kernels.options import inline, outline
+from ctr.kernels.memory import byte, load64, trailing_zeros
+from ctr.kernels.options import aside, part
 
 _ONES = np.uint64(0x0101010101010101)
 _HIGHS = np.uint64(0x8080808080808080)
@@ -24,7 +24,7 @@ _SPACES = np.uint64(0x2020202020202020)
 _ZERO = np.uint64(0)
 
 
-@inline
+@part
 def special_bytes(word: Any) -> Any:
     """Marks in the high bits: the first marked byte is a quote, backslash, control or non-ASCII."""
     quote = word ^ _QUOTES
@@ -35,7 +35,7 @@ def special_bytes(word: Any) -> Any:
     return (found | word) & _HIGHS
 
 
-@inline
+@part
 def is_text(buffer: Any, i: int, text: Any, at: int, length: int) -> bool:
     """Whether ``length`` >= 1 bytes from ``buffer[i]`` and from ``text[at]`` are the same."""
     while length > 8:
@@ -47,7 +47,7 @@ def is_text(buffer: Any, i: int, text: Any, at: int, length: int) -> bool:
     return (load64(buffer, i) ^ load64(text, at)) << np.uint64(64 - 8 * length) == _ZERO
 
 
-@inline
+@part
 def read_string(buffer: Any, i: int, end: int, seed: Any, scratch: Any) -> tuple[int, Any]:
     """The position after the closing quote, and the hash of the decoded string.
 
@@ -69,16 +69,16 @@ def read_string(buffer: Any, i: int, end: int, seed: Any, scratch: Any) -> tuple
         at = i + rest
         if at >= end:
             return BAD, h
-        if buffer[at] == QUOTE:
+        if byte(buffer, at) == QUOTE:
             if rest > 0:
                 h = step(h, low_bytes(word, rest))
             return at + 1, finish(h, at - start)
-        if buffer[at] < 32:
+        if byte(buffer, at) < 32:
             return BAD, h
         return _read_decoded(buffer, start, end, seed, scratch)
 
 
-@outline
+@aside
 def _read_decoded(buffer: Any, i: int, end: int, seed: Any, scratch: Any) -> tuple[int, Any]:
     i, length = decode_string(buffer, i, end, scratch)
     if i < 0:
@@ -88,12 +88,12 @@ def _read_decoded(buffer: Any, i: int, end: int, seed: Any, scratch: Any) -> tup
     return i, hash_bytes(scratch, 0, length, seed)
 
 
-@outline
+@aside
 def decode_string(buffer: Any, i: int, end: int, scratch: Any) -> tuple[int, int]:
     """Decode a string's escapes into ``scratch``: the position after its quote, and the length."""
     length = np.int64(0)
     while i < end:
-        c = buffer[i]
+        c = byte(buffer, i)
         if c == QUOTE:
             return i + 1, length
         if c < 32:
@@ -111,18 +111,18 @@ def decode_string(buffer: Any, i: int, end: int, scratch: Any) -> tuple[int, int
             if size == 0:
                 return BAD, 0
             for _ in range(size):
-                scratch[length] = buffer[i]
+                scratch[length] = byte(buffer, i)
                 length += 1
                 i += 1
     return BAD, 0
 
 
-@outline
+@aside
 def _decode_escape(buffer: Any, i: int, end: int, scratch: Any, length: int) -> tuple[int, int]:
     """One escape whose first byte after the backslash is ``buffer[i]``."""
     if i >= end:
         return BAD, 0
-    c = buffer[i]
+    c = byte(buffer, i)
     if c != 117:  # u
         plain = _PLAIN_ESCAPES[c]
         if plain == 0:
@@ -133,7 +133,7 @@ def _decode_escape(buffer: Any, i: int, end: int, scratch: Any, length: int) -> 
     if unit < 0:
         return BAD, 0
     i += 5
-    if 0xD800 <= unit < 0xDC00 and i + 1 < end and buffer[i] == BACKSLASH and buffer[i + 1] == 117:
+    if 0xD800 <= unit < 0xDC00 and _is_unicode_escape(buffer, i, end):
         low = _four_hex(buffer, i + 2, end)
         if low < 0:
             return BAD, 0
@@ -150,13 +150,18 @@ for _letter, _meaning in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
     _PLAIN_ESCAPES[_letter] = _meaning
 
 
-@outline
+@part
+def _is_unicode_escape(buffer: Any, i: int, end: int) -> bool:
+    return i + 1 < end and byte(buffer, i) == BACKSLASH and byte(buffer, i + 1) == 117
+
+
+@aside
 def _four_hex(buffer: Any, i: int, end: int) -> int:
     if i + 4 > end:
         return BAD
     value = 0
     for k in range(i, i + 4):
-        c = np.int64(buffer[k])
+        c = np.int64(byte(buffer, k))
         if 48 <= c <= 57:
             value = value * 16 + (c - 48)
         elif 97 <= (c | 32) <= 102:
@@ -166,7 +171,7 @@ def _four_hex(buffer: Any, i: int, end: int) -> int:
     return value
 
 
-@outline
+@aside
 def _encode_utf8(code: int, scratch: Any, at: int) -> int:
     if code < 0x80:
         scratch[at] = code
@@ -187,25 +192,25 @@ def _encode_utf8(code: int, scratch: Any, at: int) -> int:
     return 4
 
 
-@outline
+@aside
 def utf8_size(buffer: Any, i: int, end: int) -> int:
     """Bytes of the UTF-8 sequence at ``i`` (2 to 4), or 0 when it is not valid (RFC 3629)."""
-    c = np.int64(buffer[i])
+    c = np.int64(byte(buffer, i))
     size = 2 if 0xC2 <= c < 0xE0 else 3 if 0xE0 <= c < 0xF0 else 4 if 0xF0 <= c < 0xF5 else 0
     if size == 0 or i + size > end:
         return 0
-    second = np.int64(buffer[i + 1])
+    second = np.int64(byte(buffer, i + 1))
     low = 0xA0 if c == 0xE0 else 0x90 if c == 0xF0 else 0x80
     high = 0x9F if c == 0xED else 0x8F if c == 0xF4 else 0xBF
     if second < low or second > high:
         return 0
     for k in range(i + 2, i + size):
-        if (buffer[k] & 0xC0) != 0x80:
+        if (byte(buffer, k) & 0xC0) != 0x80:
             return 0
     return size
 
 
-@outline
+@aside
 def skip_string(buffer: Any, i: int, end: int) -> int:
     """The position after the closing quote of a string that nobody reads.
 
@@ -220,7 +225,7 @@ def skip_string(buffer: Any, i: int, end: int) -> int:
         i += trailing_zeros(marks) >> 3
         if i >= end:
             return BAD
-        c = buffer[i]
+        c = byte(buffer, i)
         if c == QUOTE:
             return SURROGATE - (i + 1) if surrogate else i + 1
         if c < 32:
@@ -238,18 +243,18 @@ def skip_string(buffer: Any, i: int, end: int) -> int:
     return BAD
 
 
-@outline
+@aside
 def _skip_escape(buffer: Any, i: int, end: int) -> tuple[int, bool]:
     """Past one escape, and whether it was half of a UTF-16 pair."""
     if i >= end:
         return BAD, False
-    if buffer[i] != 117:
-        return (i + 1, False) if _PLAIN_ESCAPES[buffer[i]] != 0 else (BAD, False)
+    if byte(buffer, i) != 117:
+        return (i + 1, False) if _PLAIN_ESCAPES[byte(buffer, i)] != 0 else (BAD, False)
     unit = _four_hex(buffer, i + 1, end)
     if unit < 0:
         return BAD, False
     i += 5
-    if 0xD800 <= unit < 0xDC00 and i + 1 < end and buffer[i] == BACKSLASH and buffer[i + 1] == 117:
+    if 0xD800 <= unit < 0xDC00 and _is_unicode_escape(buffer, i, end):
         low = _four_hex(buffer, i + 2, end)
         if 0xDC00 <= low < 0xE000:
             return i + 6, False

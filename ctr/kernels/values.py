@@ -8,6 +8,7 @@ import numpy as np
 
 from ctr.kernels import names as roles
 from ctr.kernels import reasons
+from ctr.kernels.buckets import log_bucket
 from ctr.kernels.characters import (
     CLOSE_ARRAY,
     COMMA,
@@ -31,23 +32,18 @@ from ctr.kernels.hashing import (
     hash_double,
     step,
 )
-from ctr.kernels.memory import double_bits
+from ctr.kernels.memory import byte
 from ctr.kernels.number import read_number
-from ctr.kernels.options import inline, outline
-from ctr.kernels.rows import MAX_TOKEN, NNZ, NO_MARK
+from ctr.kernels.options import aside, part
+from ctr.kernels.rows import MAX_TOKEN, NNZ, NO_MARK, link
 from ctr.kernels.scan import skip_literal, skip_number
 from ctr.kernels.strings import read_string
 
 _NO_COLUMN = np.int64(-1)
-BELOW = np.int64(-(1 << 40))
-"""The one bucket of every x <= 0."""
-
-_HALF_OCTAVE = np.uint64(0x6A09E667F3BCD)  # fraction bits of sqrt(2): the middle of an octave
-_FRACTION = np.uint64((1 << 52) - 1)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
-@outline
+@part
 def start_row(work: Any, rows: Any) -> None:
     """A row of the bias alone: key 0, value 1."""
     nnz = rows.counts[NNZ]
@@ -59,7 +55,7 @@ def start_row(work: Any, rows: Any) -> None:
         work.columns[column].head = NO_MARK
 
 
-@inline
+@part
 def emit(spec: Any, work: Any, rows: Any, entry: int, column: int, key: Any, x: float) -> int:
     """Append a coordinate; ``column`` >= 0 remembers it for crosses."""
     nnz = rows.counts[NNZ]
@@ -70,21 +66,11 @@ def emit(spec: Any, work: Any, rows: Any, entry: int, column: int, key: Any, x: 
     rows.name_ids[nnz] = entry
     rows.counts[NNZ] = nnz + 1
     if column >= 0:
-        _link(work, column, nnz - work.current[0].row_start)
+        link(work, column, nnz - work.current[0].row_start)
     return reasons.OK
 
 
-@outline
-def _link(work: Any, column: int, at: int) -> None:
-    if work.columns[column].head == NO_MARK:
-        work.columns[column].head = at
-    else:
-        work.nexts[work.columns[column].tail] = at
-    work.columns[column].tail = at
-    work.nexts[at] = NO_MARK
-
-
-@inline
+@part
 def read_feature(
     buffer: Any,
     i: int,
@@ -97,7 +83,7 @@ def read_feature(
     hashed: Any,
 ) -> tuple[int, int]:
     """One feature's value: a code, and where it ends."""
-    c = buffer[i]
+    c = byte(buffer, i)
     column = np.int64(names.entries[entry].column) if entry >= 0 else _NO_COLUMN
     if c == QUOTE:
         i, value = read_string(buffer, i + 1, end, spec.seed, work.scratch)
@@ -123,7 +109,7 @@ def read_feature(
     return emit(spec, work, rows, entry, column, key, 1.0), after
 
 
-@outline
+@aside
 def _read_array(
     buffer: Any,
     i: int,
@@ -137,10 +123,10 @@ def _read_array(
 ) -> tuple[int, int]:
     """Strings of one name: one category each."""
     i = skip_blank(buffer, i + 1, end)
-    if i < end and buffer[i] == CLOSE_ARRAY:
+    if i < end and byte(buffer, i) == CLOSE_ARRAY:
         return reasons.OK, i + 1
     while i < end:
-        if buffer[i] != QUOTE:
+        if byte(buffer, i) != QUOTE:
             return reasons.NESTED, i
         i, value = read_string(buffer, i + 1, end, spec.seed, work.scratch)
         if i < 0:
@@ -149,15 +135,15 @@ def _read_array(
         if code != reasons.OK:
             return code, i
         i = skip_blank(buffer, i, end)
-        if i < end and buffer[i] == CLOSE_ARRAY:
+        if i < end and byte(buffer, i) == CLOSE_ARRAY:
             return reasons.OK, i + 1
-        if i >= end or buffer[i] != COMMA:
+        if i >= end or byte(buffer, i) != COMMA:
             return reasons.MALFORMED, i
         i = skip_blank(buffer, i + 1, end)
     return reasons.MALFORMED, i
 
 
-@inline
+@part
 def _read_numeric(
     buffer: Any,
     i: int,
@@ -197,21 +183,9 @@ def _read_numeric(
     return emit(spec, work, rows, entry, column, key, 1.0), i
 
 
-@inline
-def log_bucket(x: float) -> int:
-    """The half-octave of x = m 2^e, 1/2 <= m < 1: 2 e, or 2 e + 1 where m >= sqrt(1/2)."""
-    if x <= 0.0:
-        return BELOW
-    bits = double_bits(x)
-    exponent = np.int64(bits >> np.uint64(52)) - 1022
-    return 2 * exponent + np.int64((bits & _FRACTION) >= _HALF_OCTAVE)
-
-
-@outline
+@aside
 def emit_time_features(spec: Any, work: Any, rows: Any, ts: int) -> int:
     """Hour of day and day of week of ``ts`` (milliseconds) in the specification's zone."""
-    if spec.hour_entry < 0 and spec.dow_entry < 0:
-        return reasons.OK
     seconds = ts // 1000
     row = np.searchsorted(spec.zone_starts, seconds, side="right") - 1
     seconds += spec.zone_offsets[max(row, 0)]
@@ -225,7 +199,7 @@ def emit_time_features(spec: Any, work: Any, rows: Any, ts: int) -> int:
     return code
 
 
-@outline
+@aside
 def emit_crosses(spec: Any, work: Any, rows: Any) -> int:
     """Every product of values of a cross's columns, the last column turning fastest."""
     for cross in range(len(spec.cross_entries)):
@@ -242,7 +216,7 @@ def emit_crosses(spec: Any, work: Any, rows: Any) -> int:
     return reasons.OK
 
 
-@outline
+@aside
 def _emit_product(spec: Any, work: Any, rows: Any, cross: int, columns: int) -> int:
     h = spec.seed
     x = 1.0
@@ -260,7 +234,7 @@ def _emit_product(spec: Any, work: Any, rows: Any, cross: int, columns: int) -> 
     return emit(spec, work, rows, entry, _NO_COLUMN, key if key != _ZERO else _ONE, x)
 
 
-@outline
+@aside
 def _advance(spec: Any, work: Any, first: int, last: int) -> bool:
     """The next combination of a cross's columns, or False after the last one."""
     for k in range(last - 1, first - 1, -1):

@@ -22,7 +22,8 @@ from ctr.kernels.characters import (
     QUOTE,
     skip_blank,
 )
-from ctr.kernels.options import jit, outline
+from ctr.kernels.memory import byte
+from ctr.kernels.options import aside, jit
 from ctr.kernels.scan import skip_value
 from ctr.kernels.strings import read_string, utf8_size
 
@@ -31,7 +32,7 @@ _SURROGATE = -2
 _SEED, _EMPTY, _ONE, _HALF = np.uint64(0), np.uint64(0), np.uint64(1), np.uint64(32)
 
 
-@outline
+@aside
 def verdict(buffer: Any, start: int, end: int, scratch: Any) -> int:
     """The reason why ``buffer[start:end]`` is no well-formed event, or OK if it is one.
 
@@ -50,17 +51,17 @@ def verdict(buffer: Any, start: int, end: int, scratch: Any) -> int:
     if surrogate:
         return reasons.SURROGATE
     first = skip_blank(buffer, start, end)
-    if buffer[first] != OPEN_OBJECT:
+    if byte(buffer, first) != OPEN_OBJECT:
         return reasons.NOT_OBJECT
     if _repeats_key(buffer, first + 1, end, scratch):
         return reasons.REPEATED_KEY
     return reasons.OK
 
 
-@outline
+@aside
 def _is_utf8(buffer: Any, i: int, end: int) -> bool:
     while i < end:
-        if buffer[i] < 128:
+        if byte(buffer, i) < 128:
             i += 1
         else:
             size = utf8_size(buffer, i, end)
@@ -70,14 +71,14 @@ def _is_utf8(buffer: Any, i: int, end: int) -> bool:
     return True
 
 
-@outline
+@aside
 def _depth(buffer: Any, i: int, end: int) -> int:
     """The deepest nesting of brackets outside strings, of any text."""
     depth = 0
     deepest = 0
     inside = False
     while i < end:
-        c = buffer[i]
+        c = byte(buffer, i)
         if inside:
             if c == BACKSLASH:
                 i += 1
@@ -102,7 +103,7 @@ def _repeats_key(buffer: Any, i: int, end: int, scratch: Any) -> bool:
         mask = 2 * mask + 1
     seen = np.zeros(mask + 1, np.uint64)
     i = skip_blank(buffer, i, end)
-    while i < end and buffer[i] == QUOTE:
+    while i < end and byte(buffer, i) == QUOTE:
         i, key = read_string(buffer, i + 1, end, _SEED, scratch)
         if _is_in(seen, key | _ONE):
             return True
@@ -112,7 +113,7 @@ def _repeats_key(buffer: Any, i: int, end: int, scratch: Any) -> bool:
     return False
 
 
-@outline
+@aside
 def _is_in(seen: Any, key: Any) -> bool:
     """Whether ``key`` (not 0) is in the open-addressed set ``seen``; if not, put it there."""
     mask = len(seen) - 1

@@ -15,7 +15,7 @@ import pytest
 from ctr.features.parser import Parser
 from ctr.features.spec import HASH_ALGORITHM, padded
 from ctr.features.vw import VWParser
-from ctr.kernels import hashing, table, values
+from ctr.kernels import buckets, hashing, table
 from ctr.settings import Features
 from ctr.types import Records
 from tests import oracle, vw_oracle
@@ -68,7 +68,7 @@ def test_bytes(seed: str, text: str, wanted: str) -> None:
 @pytest.mark.parametrize(("x", "wanted"), BUCKETS)
 def test_buckets(x: str, wanted: str) -> None:
     rounded = float(np.float32(float(x)))
-    assert values.log_bucket(rounded) == oracle.bucket(rounded) == int(wanted)
+    assert buckets.log_bucket(rounded) == oracle.bucket(rounded) == int(wanted)
 
 
 @pytest.mark.parametrize(("what", "event", "settings", "key", "x"), EVENTS)
