@@ -6,21 +6,22 @@ them (McMahan et al. 2013, section 3.3).
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from ctr.features.formats import EventParser
 from ctr.features.parser import REASONS
-from ctr.features.subsample import subsample
+from ctr.features.prepared import Prepared, preparing
 from ctr.learn import Learner, make
 from ctr.metrics.progressive import Figures, Progressive
 from ctr.settings import Config
+from ctr.stream.pipeline import Pipeline, cores
 from ctr.stream.source import Source
 from ctr.types import Batch, Records
 
@@ -76,54 +77,54 @@ def evaluate(
     events (paper, section 5). ``source`` is read to its end and not closed.
     """
     learner = learner or make(config.learner, config.features.bits, config.model.seed)
-    return evaluate_all(config, source, parser, [learner], on_progress)[0]
+    return evaluate_all(config, source, [parser], [learner], on_progress)[0]
 
 
 def evaluate_all(
     config: Config,
     source: Source,
-    parser: EventParser,
+    parsers: Sequence[EventParser],
     learners: Sequence[Learner],
     on_progress: Callable[[int], None] = lambda events: None,
     threads: int | None = None,
 ) -> list[Evaluation]:
     """The same with many ``learners`` in one pass; an evaluation for each, in their order.
 
-    Each of them learns a batch while the next one is parsed, on ``threads`` threads (by default
-    as many as there are cores). No figure depends on how many: a learner is never in two of them.
+    Each of them learns a batch while the next ones are read and parsed, on a thread for each of
+    ``parsers``, which are alike. They learn on ``threads`` threads (by default as many as there are
+    cores). No figure depends on how many of either: a learner is never in two of them.
 
     >>> from ctr.features.parser import Parser
     >>> from ctr.learn import FTRLProximal
+    >>> from ctr.settings import Features
     >>> from ctr.stream.memory import MemorySource
     >>> events = [b'{"label":%d,"features":{"ad":"a%d"}}' % (k % 3 == 0, k % 9) for k in range(600)]
     >>> learners = [FTRLProximal(bits=12, alpha=alpha) for alpha in (0.01, 0.1)]
     >>> config = Config()
-    >>> slow, fast = evaluate_all(config, MemorySource(events), Parser(config.features), learners)
+    >>> slow, fast = evaluate_all(config, MemorySource(events), [Parser(Features())], learners)
     >>> slow.figures.log_loss > fast.figures.log_loss
     True
     """
     runs = [_Run(learner, Progressive(config.metrics.window)) for learner in learners]
     rejected = np.zeros(len(REASONS), np.int64)
     share, seed = config.events.keep_without_click, config.model.seed
-    parsed = skipped = subsampled = 0
-    _compile(parser, share, runs)
+    seen = skipped = subsampled = 0
+    prepare = [preparing(parser, share, seed) for parser in parsers]
+    _compile(prepare, runs)
     started = time.perf_counter()
-    with ThreadPoolExecutor(threads or min(len(runs), _cores())) as pool:
-        learning: list[Future[None]] = []
-        while not source.ended():
-            records = source.next_batch(0.1)
-            if records is None:
-                continue
-            read = parser.parse(records)
-            events = subsample(read, share, seed)
-            _finish(learning)
-            learning = [pool.submit(run.learn, events.batch) for run in runs]
+    with (
+        Pipeline(source, prepare) as pipeline,
+        ThreadPoolExecutor(threads or min(len(runs), cores())) as pool,
+    ):
+        for prepared in pipeline:
+            events = prepared.events
+            for _ in pool.map(_Run.learn, runs, repeat(events.batch)):
+                pass  # here an error of theirs is raised
             rejected += np.bincount(events.rejected.reasons, minlength=len(REASONS))
             skipped += events.skipped
-            subsampled += len(read) - len(events)
-            parsed += len(read)
-            on_progress(parsed)
-        _finish(learning)
+            subsampled += prepared.subsampled
+            seen += len(events) + prepared.subsampled
+            on_progress(seen)
     seconds = time.perf_counter() - started
     counted = {REASONS[code]: int(n) for code, n in enumerate(rejected) if n}
     return [run.report(counted, skipped, subsampled, seconds) for run in runs]
@@ -148,18 +149,9 @@ class _Run:
         return Evaluation(total, learner.nonzero, learner.touched, *left, seconds)
 
 
-def _finish(learning: Iterable[Future[None]]) -> None:
-    for one in learning:
-        one.result()
-
-
-def _compile(parser: EventParser, share: float, runs: Iterable[_Run]) -> None:
+def _compile(prepare: Iterable[Callable[[Records], Prepared]], runs: Iterable[_Run]) -> None:
     """Have every kernel ready, so that what is timed is the stream; no event is no change."""
-    nothing = subsample(parser.parse(Records.of([b"\n"])), share).batch
+    for one in prepare:
+        nothing = one(Records.of([b"\n"])).events.batch
     for run in runs:
         run.learn(nothing)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -105,6 +105,15 @@ class Events(Struct, frozen=True, forbid_unknown_fields=True):
     batch_bytes: Annotated[
         int, _about("Bytes taken from the source at once.", ge=4096, le=1 << 28)
     ] = 4_194_304
+    parsers: Annotated[
+        int,
+        _about(
+            "Threads that parse, ahead of the one that learns; 0 is one for each core but one, "
+            "4 at most. What is learned does not depend on it.",
+            ge=0,
+            le=64,
+        ),
+    ] = 0
     discover_seconds: Annotated[
         float, _about("How often new partitions are looked for.", gt=0, le=_DAY)
     ] = 10.0

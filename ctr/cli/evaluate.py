@@ -117,13 +117,16 @@ def _run(
     config: Config, variants: list[Variant], files: tuple[str, ...], form: str
 ) -> list[Evaluation]:
     from ctr.evaluate import evaluate_all
-    from ctr.features.formats import make_parser
+    from ctr.features.formats import make_parsers
     from ctr.learn import make
+    from ctr.memory import keep_freed
     from ctr.stream.files import FileSource
+    from ctr.stream.pipeline import worker_count
 
+    keep_freed()
     source = FileSource(files, batch_bytes=config.events.batch_bytes)
     try:
-        parser = make_parser(form, config.features)
+        parsers = make_parsers(form, config.features, worker_count(config.events.parsers))
         learners = [make(v.learner, config.features.bits, config.model.seed) for v in variants]
         by = f", {len(variants)} variants" if len(variants) > 1 else ""
         with Progress(sys.stderr) as progress:
@@ -131,7 +134,7 @@ def _run(
             return evaluate_all(
                 config,
                 source,
-                parser,
+                parsers,
                 learners,
                 on_progress=lambda n: progress.show(f"{n:,} events{by}"),
             )

@@ -66,12 +66,14 @@ def command(
 
 def run(config: Config, files: tuple[str, ...]) -> None:
     """Train as ``config`` says, from ``files`` if there are any."""
+    from ctr.memory import keep_freed
     from ctr.observe import registry as registries
     from ctr.observe.http import MetricsEndpoint
     from ctr.stream import open_source
     from ctr.train.start import train
 
     say_when_compiling()
+    keep_freed()
     stop = stop_on_signals()
     registry = registries.make("trainer", config.model.name)
     opened: Callable[[Config, Positions], Source] = open_source
@@ -130,7 +132,7 @@ def _reporting(progress: Progress, files: bool) -> Callable[[Trainer], None]:
         elif time.monotonic() - last >= 10.0:
             rate = (events - learned) / (time.monotonic() - last)
             last, learned = time.monotonic(), events
-            lag = sum(trainer.source.lag().values())
+            lag = sum(trainer.lag().values())
             click.echo(
                 f"{events:,} events ({rate:,.0f}/s), log loss {window.log_loss:.5f}, "
                 f"{trainer.state.learner.nonzero:,} weights, {lag:,} behind",

@@ -15,10 +15,12 @@ from ctr.features.vw import VWParser
 from ctr.settings import Features
 from ctr.types import Events, Records
 
-__all__ = ["FORMATS", "EventParser", "make_parser", "with_defaults"]
+__all__ = ["FORMATS", "EventParser", "make_parser", "make_parsers", "with_defaults"]
 
 FORMATS = ("json", "vw", "libsvm", "criteo", "avazu")
 """Names of the formats that events are read in."""
+
+_COMPILED = ("json", "vw")
 
 
 class EventParser(Protocol):
@@ -56,6 +58,18 @@ def make_parser(form: str, spec: Features) -> EventParser:
         return RewritingParser(VWParser(spec), libsvm)
     rewrite = criteo(spec) if form == "criteo" else Avazu(spec)
     return RewritingParser(Parser(_default_keys(spec)), rewrite)
+
+
+def make_parsers(form: str, spec: Features, count: int) -> list[EventParser]:
+    """``count`` parsers of one stream, to be used on as many threads; raises as ``make_parser``.
+
+    One alone for a format whose lines are rewritten in Python: that is never done by two threads at
+    once, and a header would be met by one of them only.
+
+    >>> [len(make_parsers(form, Features(), 3)) for form in ("json", "avazu")]
+    [3, 1]
+    """
+    return [make_parser(form, spec) for _ in range(count if form in _COMPILED else 1)]
 
 
 def with_defaults(form: str, spec: Features) -> Features:

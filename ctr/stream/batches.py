@@ -53,11 +53,13 @@ class RecordBatches:
     Raises ValueError from the start for data that are not record batches.
     """
 
-    def __init__(self, partition: int, data: bytes, aborted: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, partition: int, data: bytes | memoryview, aborted: Sequence[tuple[int, int]]
+    ) -> None:
         self.partition = partition
         self.offset = -1  # the seam sets it: kafka-python leaves out what is before its position
-        self._data = memoryview(data)
-        self.headers = batch_headers(np.frombuffer(data, np.uint8))
+        self._data = memoryview(data).toreadonly()
+        self.headers = batch_headers(np.frombuffer(self._data, np.uint8))
         self._rows = [_Header(*row) for row in self.headers.tolist()]
         self._at = 0
         self._aborted = sorted(aborted, reverse=True)
@@ -215,7 +217,9 @@ class _Header(NamedTuple):
 
 def _joined(parts: Sequence[Any]) -> Bytes:
     """The parts in one padded buffer, writable like every other: one type for the kernels."""
-    return np.frombuffer(bytearray().join([*parts, bytes(PADDING)]), np.uint8)
+    # by numpy, which lets other threads run meanwhile
+    arrays = [np.frombuffer(part, np.uint8) for part in parts if len(part)]
+    return np.concatenate([*arrays, _NO_BYTES])
 
 
 def _zstd_decode(data: bytes) -> bytes:

@@ -12,7 +12,8 @@ from ctr.errors import SourceError
 from ctr.kafka import connect
 from ctr.settings import Events, Kafka
 from ctr.stream.batches import Chunk, PolledRecords
-from ctr.stream.fetch import ConsumerClient, WideClient, use_whole_batches
+from ctr.stream.fetch import use_whole_batches
+from ctr.stream.responses import ConsumerClient, WideClient
 
 _CONTROL_MS = 5000
 _POLL_RECORDS = 5000

@@ -1,85 +1,29 @@
-"""The seam in kafka-python through which whole record batches come, and larger socket reads.
+"""The seam in kafka-python through which whole record batches come.
 
-These are private names of one version, so they are looked at before they are used; where they are
-not as expected, ``KafkaSource`` uses the public ``poll`` and says so.
+It and ``ctr.stream.responses`` are made of private names of one version, so these are looked at
+before they are used; where they are not as expected, ``KafkaSource`` uses the public ``poll`` and
+says so.
 """
 
 from __future__ import annotations
 
 import inspect
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import kafka
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError, KafkaConnectionError
-from kafka.net.compat import KafkaNetClient
+from kafka.errors import CorruptRecordError
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
+from kafka.protocol.parser import KafkaProtocol
 from kafka.record.memory_records import MemoryRecords
 
 from ctr.stream.batches import OldFormatError, RecordBatches
 
 VERSION = "3.0.12"
-_READ_BYTES = 1 << 20
-_TLS_READ_BYTES = 1 << 16
-
-
-class ConsumerClient(KafkaNetClient):  # type: ignore[misc]
-    """The consumer's network client, which never makes a topic by asking for it."""
-
-    def __init__(self, **configs: Any) -> None:
-        super().__init__(**configs)
-        self.cluster.config["allow_auto_create_topics"] = False
-
-
-class WideClient(ConsumerClient):
-    """The same, reading up to 1 MiB from a socket at a time (kafka-python reads 4096 bytes)."""
-
-    def __init__(self, **configs: Any) -> None:
-        super().__init__(**configs)
-        build = self._manager._build_transport
-
-        async def build_wide(node: Any, timeout_at: float | None = None) -> Any:
-            transport = await build(node, timeout_at=timeout_at)
-            if isinstance(transport, KafkaSSLTransport):
-                transport._sock_recv = lambda: _receive_tls(transport)
-            else:
-                scratch = memoryview(bytearray(_READ_BYTES))
-                transport._sock_recv = lambda: _receive(transport, scratch)
-            return transport
-
-        self._manager._build_transport = build_wide
-
-
-def _receive(transport: Any, scratch: memoryview) -> tuple[memoryview, Exception | None]:
-    """What ``_sock_recv`` returns: bytes that came, and the error that ends the connection."""
-    try:
-        size = transport._sock.recv_into(scratch)
-    except (BlockingIOError, InterruptedError):
-        return scratch[:0], None
-    except OSError as error:
-        return scratch[:0], KafkaConnectionError(error)
-    if size == 0:
-        return scratch[:0], KafkaConnectionError("socket disconnected")
-    return scratch[:size], None
-
-
-def _receive_tls(transport: Any) -> tuple[bytes, Exception | None]:
-    """The same through TLS, whose layer must be emptied: what it holds wakes no selector."""
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = transport._sock.recv(_TLS_READ_BYTES)
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return b"".join(parts), None
-        except OSError as error:
-            return b"".join(parts), KafkaConnectionError(error)
-        if not part:
-            return b"".join(parts), KafkaConnectionError("socket disconnected")
-        parts.append(part)
+_OF_A_RESPONSE = {"_receiving", "_header", "_rbuffer", "_validate_frame_size", "_process_response"}
 
 
 class WholeBatches(Fetcher.PartitionRecords):  # type: ignore[misc]
@@ -134,6 +78,8 @@ def seam_problem() -> str:
     ):
         if not hasattr(owner, name):
             return f"{owner.__name__} has no {name}"
+    if not set(KafkaProtocol.receive_bytes.__code__.co_names) >= _OF_A_RESPONSE:
+        return "KafkaProtocol.receive_bytes is not as expected"
     return ""
 
 

@@ -80,7 +80,7 @@ class FileSource:
 
     def lag(self) -> dict[str, int]:
         """Bytes of each file not read yet, as they are on the disk; a pipe counts nothing."""
-        read = self._stream.bytes_read if self._stream else 0
+        read = self._bytes_read()
         left = {}
         for i, (path, size) in enumerate(zip(self._paths, self._sizes, strict=True)):
             if i < self._index or size is None:
@@ -91,7 +91,7 @@ class FileSource:
 
     def progress(self) -> tuple[int, int | None]:
         """Bytes read, as they are on the disk, and of how many; None when a pipe is among them."""
-        read = self._read_before + (self._stream.bytes_read if self._stream else 0)
+        read = self._read_before + self._bytes_read()
         known = [size for size in self._sizes if size is not None]
         return read, sum(known) if len(known) == len(self._sizes) else None
 
@@ -107,6 +107,10 @@ class FileSource:
         if self._descriptor >= 0 and self._descriptor != self._stdin:
             os.close(self._descriptor)
         self._descriptor, self._stream = -1, None
+
+    def _bytes_read(self) -> int:
+        stream = self._stream  # which another thread may be closing
+        return stream.bytes_read if stream else 0
 
     def _open(self) -> InputStream:
         path = self._paths[self._index]

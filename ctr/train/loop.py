@@ -1,4 +1,4 @@
-"""The trainer: source -> decode, hash, learn, evaluate -> checkpoint -> publish."""
+"""The trainer: source -> decode, hash -> learn, evaluate -> checkpoint -> publish."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from ctr.config import masked
 from ctr.errors import CtrError, FencedError
+from ctr.features.prepared import Prepared
 from ctr.observe.trainer import Operation, TrainerMetrics
 from ctr.settings import Config
 from ctr.stream.dead_letters import DeadLetters
-from ctr.stream.source import Source
+from ctr.stream.pipeline import Pipeline
 from ctr.train.checkpoint import CheckpointStore
 from ctr.train.lane import Lane
 from ctr.train.publish import Publisher
@@ -29,10 +30,10 @@ _LAST_PUBLISH_SECONDS = 10.0
 
 
 class Trainer:
-    """Learns every event of ``source`` once, whatever stops it and wherever.
+    """Learns every one of ``events`` once, whatever stops it and wherever.
 
-    All parts are arguments: ``state`` restored from ``store``, ``source`` opened at its
-    positions, ``letters`` for the bad events, ``publisher`` (or None), ``metrics``. ``run`` owns
+    All parts are arguments: ``state`` restored from ``store``, ``events`` of a source opened at its
+    positions, ``letters`` for the bad ones, ``publisher`` (or None), ``metrics``. ``run`` owns
     them until it returns and closes them then. ``on_progress`` is called about twice a second.
     """
 
@@ -40,14 +41,15 @@ class Trainer:
         self,
         config: Config,
         state: State,
-        source: Source,
+        events: Pipeline[Prepared],
         letters: DeadLetters,
         store: CheckpointStore,
         publisher: Publisher | None,
         metrics: TrainerMetrics,
         on_progress: Callable[[Trainer], None] = lambda trainer: None,
     ) -> None:
-        self.config, self.state, self.source = config, state, source
+        self.config, self.state, self.source = config, state, events.source
+        self._events = events
         self._letters, self._store = letters, store
         self._publisher, self._metrics, self._on_progress = publisher, metrics, on_progress
         self._settings = masked(config)
@@ -81,17 +83,18 @@ class Trainer:
             self._publisher.claim(stop)
 
     def _learn_until(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            if self._letters.is_full():
-                stop.wait(_POLL_SECONDS)  # intake stalls, and nothing else does
-            elif (records := self.source.next_batch(_POLL_SECONDS)) is not None:
-                if not self.state.learner.events_learned:
-                    self._next_metrics = 0.0  # that a new model learns is shown at once
-                events = self.state.learn(records)
-                self._letters.write(records, events.rejected)
-            elif self.source.ended():
-                return
-            self._keep_up()
+        with self._events:
+            while not stop.is_set():
+                if self._letters.is_full():
+                    stop.wait(_POLL_SECONDS)  # intake stalls, and nothing else does
+                elif (prepared := self._events.next(_POLL_SECONDS)) is not None:
+                    if not self.state.learner.events_learned:
+                        self._next_metrics = 0.0  # that a new model learns is shown at once
+                    self.state.learn(prepared)
+                    self._letters.write(prepared.events.source, prepared.events.rejected)
+                elif self._events.ended():
+                    return
+                self._keep_up()
 
     def _keep_up(self) -> None:
         """Whatever is due beside learning; none of it waits for a disk or a broker."""
@@ -172,6 +175,10 @@ class Trainer:
 
     # ---- what is shown
 
+    def lag(self) -> dict[str, int]:
+        """How far each URI is behind its end, as ``Source.lag``: what is not learned yet."""
+        return self._events.lag()
+
     def show(self) -> None:
         """Bring the metrics up to date."""
         state, metrics = self.state, self._metrics
@@ -183,7 +190,7 @@ class Trainer:
         metrics.model(learner.nonzero, learner.touched, learner.bits, learner.learning_rate)
         metrics.coverage(state.coverage.total(), learner.events_learned)
         metrics.gate(state.gate.open, state.gate.violated)
-        metrics.lag(self.source.lag())
+        metrics.lag(self.lag())
         counted = self._letters.counters()
         metrics.dead_letters(counted["written"], counted["unacknowledged"])
         self._show_failures(counted["failures"])

@@ -11,10 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from ctr.config import masked
-from ctr.features.parser import REASONS
+from ctr.features.parser import REASONS, Parser
+from ctr.features.prepared import preparing
 from ctr.observe.trainer import TrainerMetrics
 from ctr.settings import Config
 from ctr.stream import open_dead_letters, open_source
+from ctr.stream.pipeline import Pipeline, worker_count
 from ctr.stream.source import Source
 from ctr.train.checkpoint import CheckpointStore
 from ctr.train.loop import Trainer
@@ -58,6 +60,8 @@ def _assemble(
     on_progress: Callable[[Trainer], None],
 ) -> Trainer:
     state = State(config)
+    share, seed = config.events.keep_without_click, config.model.seed
+    parsers = [Parser(config.features) for _ in range(worker_count(config.events.parsers))]
     checkpoint = store.load(config.checkpoint.load, known=PARTS)
     if checkpoint is not None:
         state.restore(checkpoint)
@@ -68,8 +72,9 @@ def _assemble(
     metrics = TrainerMetrics(registry, config.model.name)
     publisher = make_publisher(config, state, str(uuid.uuid4()), metrics)
     source = open_events(config, state.positions)
+    events = Pipeline(source, [preparing(parser, share, seed) for parser in parsers])
     # last, as it has a thread that would outlive an error of the others
     letters = open_dead_letters(config, REASONS)
     if checkpoint is not None:
         letters.resend(checkpoint.letters)
-    return Trainer(config, state, source, letters, store, publisher, metrics, on_progress)
+    return Trainer(config, state, events, letters, store, publisher, metrics, on_progress)

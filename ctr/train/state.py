@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from ctr.errors import IncompatibleError
-from ctr.features.parser import REASONS, Parser
+from ctr.features.parser import REASONS
+from ctr.features.prepared import Prepared
 from ctr.features.spec import same_table
-from ctr.features.subsample import subsample
 from ctr.learn import Learner, make
 from ctr.metrics.coverage import Coverage
 from ctr.metrics.progressive import Progressive
 from ctr.settings import Config, Features
 from ctr.train.checkpoint import Checkpoint, Part
 from ctr.train.gate import Gate
-from ctr.types import Events, Positions, Records
+from ctr.types import Positions
 
 PARTS = ("stream", "learner", "progressive", "coverage", "gate")
 
@@ -24,14 +24,12 @@ PARTS = ("stream", "learner", "progressive", "coverage", "gate")
 class State:
     """Learner, progressive metrics, gate and positions, which only change together.
 
-    ``learn`` takes records through decode, hash, subsample, learn and evaluate; ``parts`` is what a
-    checkpoint holds of it and ``restore`` its inverse. Not for two threads at once.
+    ``learn`` takes prepared events through learn and evaluate; ``parts`` is what a checkpoint holds
+    of it and ``restore`` its inverse. Not for two threads at once.
     """
 
     def __init__(self, config: Config) -> None:
         self.spec: Features = config.features
-        self.parser = Parser(config.features)
-        self._share, self._seed = config.events.keep_without_click, config.model.seed
         self.learner: Learner = make(config.learner, config.features.bits, config.model.seed)
         self.progressive = Progressive(config.metrics.window)
         self.coverage = Coverage(max(1, config.metrics.coverage_names))
@@ -46,28 +44,22 @@ class State:
         self.version = 0
         """The last version of the model that was published."""
 
-    def learn(self, records: Records) -> Events:
-        """Learn every good event of ``records`` once; the bad ones are for the caller to keep.
-
-        Those that subsampling leaves out are passed over, and are not in what is returned.
-        """
-        read = self.parser.parse(records)
-        events = subsample(read, self._share, self._seed)
-        batch = events.batch
+    def learn(self, prepared: Prepared) -> None:
+        """Learn every good event of one ``Records``; the bad ones are for the caller to keep."""
+        events, batch = prepared.events, prepared.events.batch
         if len(events):
             p = self.learner.learn(batch)
             self.progressive.update(p, batch.labels, batch.weights)
             self.gate.observe(p, batch.labels, batch.weights, events.ts)
-            self.coverage.update(events.name_ids, batch.indptr, self.parser.names)
-        self.event_time = max(self.event_time, int(read.ts.max(initial=0)))
-        self.subsampled += len(read) - len(events)
+            self.coverage.update(events.name_ids, batch.indptr, prepared.names)
+        self.event_time = max(self.event_time, prepared.latest)
+        self.subsampled += prepared.subsampled
         for code, count in enumerate(np.bincount(events.rejected.reasons)):
             if count:
                 reason = REASONS[code]
                 self.rejected[reason] = self.rejected.get(reason, 0) + int(count)
         self.skipped += events.skipped
-        self.positions[records.source] = records.after
-        return events
+        self.positions[events.source.source] = events.source.after
 
     def parts(self) -> dict[str, Part]:
         """Copies of everything that changes, by name."""

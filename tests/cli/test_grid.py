@@ -81,9 +81,10 @@ def test_threads_change_nothing(events: Path) -> None:
     learners = [Learner(alpha=alpha, l1=l1) for alpha in (0.02, 0.1, 0.5) for l1 in (0.0, 2.0)]
     found = []
     for threads in (1, 2, 7):
-        source, parser = FileSource([events], batch_bytes=50_000), Parser(config.features)
+        source = FileSource([events], batch_bytes=50_000)
+        parsers = [Parser(config.features) for _ in range(threads)]
         made = [make(learner, 16, seed=0) for learner in learners]
-        evaluations = evaluate_all(config, source, parser, made, threads=threads)
+        evaluations = evaluate_all(config, source, parsers, made, threads=threads)
         found.append([evaluation.to_tree() for evaluation in evaluations])
     for one in found:
         for figures in one:
@@ -106,7 +107,7 @@ def test_a_learner_that_fails_ends_the_pass(events: Path) -> None:
     config = Config()
     good, bad = make(config.learner, 12, 0), Broken()
     with pytest.raises(ArithmeticError, match="not today"):
-        evaluate_all(config, FileSource([events]), Parser(config.features), [good, bad])  # type: ignore[list-item]
+        evaluate_all(config, FileSource([events]), [Parser(config.features)], [good, bad])  # type: ignore[list-item]
 
 
 # ---- what is said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from ctr.stream.pipeline import Pipeline
 from ctr.types import PADDING
 
 from .worlds import (
@@ -146,3 +148,16 @@ def test_what_is_skipped_is_left_out(world: World) -> None:
         expected[uri].remove(value)
     assert kept == expected
     assert positions_after({}, rest) == positions_after({}, found)
+
+
+def test_read_ahead_it_is_the_same(world: World) -> None:
+    expected = world.put(lines(500))
+    source = world.open()
+    with Pipeline(source, [lambda records: records] * 2) as pipeline:
+        found = []
+        for records in pipeline:
+            found.append(records)
+            time.sleep(0.002)  # so that there is no room for more now and then
+    source.close()
+    assert by_source(found) == expected
+    assert positions_after({}, found) == positions_after({}, read_all(world.open()))
