@@ -105,6 +105,13 @@ class Events(Struct, frozen=True, forbid_unknown_fields=True):
     batch_bytes: Annotated[
         int, _about("Bytes taken from the source at once.", ge=4096, le=1 << 28)
     ] = 4_194_304
+    reader: Annotated[
+        Literal["auto", "batches", "poll"],
+        _about(
+            "How Kafka's records are read: as whole batches, or by kafka-python's public poll(), "
+            "several times slower; auto takes batches where that version has them."
+        ),
+    ] = "auto"
     parsers: Annotated[
         int,
         _about(

@@ -22,6 +22,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.e2e.processes import Processes
+
 # a first example may compile a kernel, and speed is no matter of tests
 hypothesis.settings.register_profile("ctr", deadline=None)
 hypothesis.settings.load_profile("ctr")
@@ -96,6 +98,16 @@ def topic_name(request: pytest.FixtureRequest) -> str:
     """A topic name no other test has; append to it for more than one."""
     readable = re.sub(r"[^a-zA-Z0-9_-]+", "-", request.node.name)[:80].strip("-")
     return f"{readable}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts commands in the test's own folder; none of them outlives the test."""
+    processes = Processes(tmp_path)
+    try:
+        yield processes
+    finally:
+        processes.end()
 
 
 @pytest.fixture

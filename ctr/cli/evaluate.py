@@ -10,7 +10,13 @@ import click
 import msgspec
 
 from ctr.cli.comparison import Comparison
-from ctr.cli.options import FORMATS, LEARNER, configured, read_config, say_when_compiling
+from ctr.cli.options import (
+    LEARNER,
+    configured,
+    event_format,
+    read_config,
+    say_when_compiling,
+)
 from ctr.cli.progress import Progress
 from ctr.errors import SettingError
 
@@ -25,14 +31,7 @@ _LOOKED_AT = 5000
 @click.command("evaluate", short_help="Learn files once and report how good the predictions were.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @configured(*LEARNER, "events.keep_without_click", "metrics.window")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="json",
-    show_default=True,
-    help="Format of the events.",
-)
+@event_format
 @click.option("--propose", is_flag=True, help="Look at the file and propose settings for it.")
 @click.option(
     "--grid",

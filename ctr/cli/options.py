@@ -31,6 +31,17 @@ _FLAGS = {"learner.name": "--learner"}
 COMPILING = "compiling, once for this version: half a minute or so ..."
 
 
+event_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="json",
+    show_default=True,
+    help="Format of the events.",
+)
+"""``--format``, for commands that read files of events."""
+
+
 def configured(*keys: str) -> Callable[[_Command], _Command]:
     """Give a command ``--config``, ``--set`` and an option for each of ``keys``.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ctr.cli.options import FORMATS, say_when_compiling
+from ctr.cli.options import event_format, say_when_compiling
 from ctr.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,14 +36,7 @@ _SHOWN = {
 @click.option(
     "--on", multiple=True, metavar="EVENTS", help="File of events to score on; may be repeated."
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="json",
-    show_default=True,
-    help="Format of the events.",
-)
+@event_format
 @click.option("-o", "--output", metavar="FILE", help="New snapshot; default: beside MODEL's.")
 @click.option("--force", is_flag=True, help="Write the output even if it is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

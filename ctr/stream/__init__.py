@@ -19,7 +19,8 @@ def open_source(config: Config, resume: Positions) -> Source:
         from ctr.stream.kafka import KafkaSource
 
         group = f"ctr.{config.model.name}"
-        return KafkaSource(config.kafka, events, group=group, resume=resume)
+        fast = None if events.reader == "auto" else events.reader == "batches"
+        return KafkaSource(config.kafka, events, group=group, resume=resume, fast=fast)
     from ctr.stream.directory import DirectorySource
 
     return DirectorySource(

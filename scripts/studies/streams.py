@@ -16,7 +16,7 @@ from ctr.features.subsample import subsample
 from ctr.settings import Features
 from ctr.simulate import Simulator, SimulatorSettings
 from ctr.stream.files import FileSource
-from ctr.types import PADDING, Batch, Position, Records
+from ctr.types import Batch, Records
 
 BATCH = 50_000
 HELD_OUT = 0.8
@@ -61,7 +61,7 @@ def simulated(
     parser, batches, truth = Parser(spec), [], []
     for first in range(0, events, BATCH):
         made = simulator.batch(min(BATCH, events - first))
-        events_of = subsample(parser.parse(as_records(made, first)), keep, seed)
+        events_of = subsample(parser.parse(Records.of(made.lines, "simulator", first)), keep, seed)
         batches.append(events_of.batch)
         truth.append(made.p)
     name = f"{'drifting' if drifting else 'stationary'}, seed {seed}"
@@ -73,16 +73,6 @@ def features_of(simulator: Simulator, bits: int) -> Features:
     found = tomllib.loads(simulator.spec_toml())["features"]
     overrides = {f"features.{name}": value for name, value in found.items()}
     return config.load(environment={}, overrides={**overrides, "features.bits": bits}).features
-
-
-def as_records(made: object, first: int) -> Records:
-    """Simulated events as the records of a source."""
-    count = len(made)
-    content = np.concatenate([made.content, np.zeros(PADDING, np.uint8)])
-    starts, ends = made.offsets[:-1].copy(), made.offsets[1:] - 1
-    offsets, times = np.arange(first, first + count), np.zeros(count, np.int64)
-    after = Position("", first + count)
-    return Records("simulator", content, starts, ends, offsets, times, after)
 
 
 def from_files(files: list[Path], form: str, spec: Features, name: str = "") -> Stream:

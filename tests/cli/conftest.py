@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from ctr.cli import main
 from ctr.cli.options import COMPILING
 from ctr.simulate import KINDS, Simulator, SimulatorSettings
-from tests.e2e.processes import Processes
 
 
 class Said(NamedTuple):
@@ -64,16 +63,6 @@ def ctr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Starts commands in the test's own folder; none of them outlives the test."""
-    processes = Processes(tmp_path)
-    try:
-        yield processes
-    finally:
-        processes.end()
 
 
 @pytest.fixture(scope="session")

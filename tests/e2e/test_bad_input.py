@@ -12,7 +12,7 @@ from ctr.simulate import REASONS
 from .as_oracle import assert_learned, read_as_oracle
 from .fuzz import draw_records
 from .processes import Processes
-from .states import newest
+from .states import differences, newest
 from .streams import Content, TopicStream
 
 TEN_MB = 10 << 20
@@ -47,16 +47,19 @@ def test_good_events_are_learned_and_bad_ones_kept(
     stream.flush()
     trainer.terminate()
     processes.start("train", "--stop-at-end", settings=settings).finish()
+    polling = settings | {"model.name": "polled", "events.reader": "poll"}
+    processes.start("train", "--stop-at-end", settings=polling).finish()
 
     config = load(environment={}, overrides={**RULES, "features.columns": {"x": "linear"}})
     rows, letters, counts = read_as_oracle(config.features, stream.bootstrap, stream.topic)
     assert len(letters) > len(content.bad) > 100
     assert set(REASONS.values()) <= set(counts)
-    found = stream.letters("bad-input")
-    assert sorted(found) == sorted(letters)
+    for model in ("bad-input", "polled"):
+        assert sorted(stream.letters(model)) == sorted(letters)
 
     checkpoint = newest(processes.directory / "state" / "bad-input")
     assert len(rows) > 3 * 900 + 9
     assert checkpoint.parts["stream"][0]["rejected"] == counts
     assert_learned(checkpoint, rows, config)
+    assert differences(checkpoint, newest(processes.directory / "state" / "polled")) == []
     stream.close()

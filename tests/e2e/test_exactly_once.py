@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import cycle
 
 import numpy as np
 
@@ -44,10 +45,12 @@ that have it, and n that of its squares. An event lost or learned twice shows in
 def trainer(
     processes: Processes, stream: Stream, model: str, *more: Settings
 ) -> Callable[..., Process]:
+    """Starts a trainer; every other one reads Kafka by the public ``poll``: no matter which."""
     settings = {**stream.settings, **OFTEN, "model.name": model}
     for others in more:
         settings |= others
-    return lambda *options: processes.start("train", *options, settings=settings)
+    readers = cycle([{"events.reader": "batches"}, {"events.reader": "poll"}])
+    return lambda *options: processes.start("train", *options, settings=settings | next(readers))
 
 
 def send_until_done(

@@ -51,50 +51,62 @@ class Asking:
 def test_an_outage_of_the_broker_loses_nothing(
     own_kafka, topic_name: str, processes: Processes
 ) -> None:
-    broker = {"kafka.bootstrap_servers": own_kafka.bootstrap, "model.name": "outage"}
+    broker = {"kafka.bootstrap_servers": own_kafka.bootstrap}
     events = {"events.topic": topic_name}
     simulator = processes.start(
         *("simulate", "--to=kafka", "--rate=400", "--bad-share=0.05", "--partitions=1"),
         settings={"kafka.bootstrap_servers": own_kafka.bootstrap, **events},
     )
-    trainer = processes.start("train", settings={**broker, **events, **RULES, "metrics.port": 0})
-    server = processes.start("serve", settings={**broker, "serve.port": 0})
-    learning, serving = Endpoint(trainer), Endpoint(server)
+    trainers = {
+        reader: processes.start(
+            "train",
+            settings={**broker, **events, **RULES, "metrics.port": 0}
+            | {"events.reader": reader, "model.name": reader},
+        )
+        for reader in ("batches", "poll")
+    }
+    server = processes.start("serve", settings={**broker, "serve.port": 0, "model.name": "batches"})
+    learning, serving = {name: Endpoint(t) for name, t in trainers.items()}, Endpoint(server)
     wait_until(lambda: httpx.get(f"{serving.url}/readyz").status_code == 200, "a model")
     asking = Asking(serving.url)
     try:
-        learning.wait_for("ctr_events_learned_total", 1000)
+        for endpoint in learning.values():
+            endpoint.wait_for("ctr_events_learned_total", 1000)
         own_kafka.stop()
-        away_until = time.monotonic() + OUTAGE_SECONDS
-        learned, version = learning.value("ctr_events_learned_total"), asking.version
+        away_until, version = time.monotonic() + OUTAGE_SECONDS, asking.version
+        before = {name: e.value("ctr_events_learned_total") for name, e in learning.items()}
         while time.monotonic() < away_until:
-            assert trainer.running
-            assert server.running
-            assert simulator.running
+            for process in (*trainers.values(), server, simulator):
+                assert process.running
             time.sleep(0.5)
-        assert learning.value("ctr_failures_total", operation="source") >= 1
+        for endpoint in learning.values():
+            assert endpoint.value("ctr_failures_total", operation="source") >= 1
         own_kafka.start()
-        learning.wait_for("ctr_events_learned_total", learned + 400 * OUTAGE_SECONDS / 2)
+        for name, endpoint in learning.items():
+            learned = before[name] + 400 * OUTAGE_SECONDS / 2
+            endpoint.wait_for("ctr_events_learned_total", learned)
         wait_until(lambda: asking.version > version + 1, "a version after the outage")
         simulator.terminate()
         written = int(simulator.wait_for(r"([\d,]+) events, [\d,]+ bad").replace(",", ""))
-        learning.wait_for("ctr_events_learned_total", written)
-        latest = learning.value("ctr_published_model_version")
+        for endpoint in learning.values():
+            endpoint.wait_for("ctr_events_learned_total", written)
+        latest = learning["batches"].value("ctr_published_model_version")
         wait_until(lambda: asking.version > latest, "the last version")
     finally:
         asking.stop()
     assert set(asking.answers) == {"good"}, asking.answers
     assert asking.answers["good"] > 5 * OUTAGE_SECONDS
-    trainer.terminate()
-    server.terminate()
+    for process in (*trainers.values(), server):
+        process.terminate()
 
     config = load(environment={}, overrides={**RULES, "features.time_features": ["hour"]})
     rows, letters, counts = read_as_oracle(config.features, own_kafka.bootstrap, topic_name)
     assert len(rows) == written
-    checkpoint = newest(processes.directory / "state" / "outage")
-    assert_learned(checkpoint, rows, config)
-    assert checkpoint.parts["stream"][0]["rejected"] == counts
-    assert set(topic_letters(own_kafka.bootstrap, "ctr.outage.dead")) == set(letters)
+    for model in trainers:
+        checkpoint = newest(processes.directory / "state" / model)
+        assert_learned(checkpoint, rows, config)
+        assert checkpoint.parts["stream"][0]["rejected"] == counts
+        assert set(topic_letters(own_kafka.bootstrap, f"ctr.{model}.dead")) == set(letters)
 
 
 def test_dead_letters_wait_in_the_checkpoint_for_their_topic(

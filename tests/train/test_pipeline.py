@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ctr.config import load
 from ctr.errors import OffsetsLostError
 from ctr.settings import Config
 from ctr.simulate import KINDS, Simulator, SimulatorSettings
@@ -25,6 +24,8 @@ from ctr.train.start import train
 from ctr.train.state import State
 from ctr.types import Positions, Records
 from tests.e2e.states import differences, learned, newest
+
+from .embedded import config_of
 
 
 @pytest.fixture(autouse=True)
@@ -63,22 +64,10 @@ class Jittery(MemorySource):
         return super().next_batch(timeout)
 
 
-def config_of(directory: Path, parsers: int) -> Config:
-    given: dict[str, Any] = {
-        "events.parsers": parsers,
-        "features.bits": 16,
-        "features.max_event_bytes": 4096,
-        "features.crosses": [["user", "ad"]],
-        "checkpoint.directory": str(directory / "state"),
-        "checkpoint.interval_seconds": 1000,
-        "publish.to": "none",
-        "dead_letters.to": "directory",
-        "dead_letters.directory": str(directory / "dead"),
-        "metrics.window": 1000,
-        "gate.window": 500,
-        "gate.grace": 100,
-    }
-    return load(environment={}, overrides=given)
+def patient(directory: Path, parsers: int) -> Config:
+    """No checkpoint but the last."""
+    long = {"features.max_event_bytes": 4096, "checkpoint.interval_seconds": 1000}
+    return config_of(directory, **{"events.parsers": parsers}, **long)
 
 
 def run(
@@ -93,7 +82,7 @@ def run(
         return Jittery(values, resume, seed, fail_at)
 
     stop = stop or threading.Event()
-    return train(config_of(directory, parsers), stop, CollectorRegistry(), open_events=opened)
+    return train(patient(directory, parsers), stop, CollectorRegistry(), open_events=opened)
 
 
 def letters(directory: Path) -> list[Any]:
@@ -183,7 +172,7 @@ def test_lag_is_of_what_is_learned(tmp_path: Path, stream: list[bytes]) -> None:
         return Jittery(stream, resume, seed=3)
 
     stop, registry = threading.Event(), CollectorRegistry()
-    train(config_of(tmp_path, 2), stop, registry, open_events=opened, on_progress=look)
+    train(patient(tmp_path, 2), stop, registry, open_events=opened, on_progress=look)
     assert seen
     assert all(told == left for told, left in seen)
     assert seen[-1] == (0, 0)

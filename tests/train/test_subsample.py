@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
 from ctr.cli import main
-from ctr.config import load
 from ctr.features.parser import Parser
 from ctr.features.subsample import subsample
 from ctr.learn import Learner, make
@@ -26,21 +25,9 @@ from ctr.train.state import PARTS, State
 from ctr.types import Batch, Events, Positions, Records
 from tests.e2e.states import differences, newest
 
+from .embedded import config_of
 
-def config_of(directory: Path, **settings: Any) -> Config:
-    given = {
-        "features.bits": 16,
-        "features.crosses": [["user", "ad"]],
-        "learner.schedule": "constant",
-        "checkpoint.directory": str(directory / "state"),
-        "publish.to": "none",
-        "dead_letters.to": "directory",
-        "dead_letters.directory": str(directory / "dead"),
-        "metrics.window": 1000,
-        "gate.window": 500,
-        "gate.grace": 100,
-    }
-    return load(environment={}, overrides=given | settings)
+CONSTANT = {"learner.schedule": "constant"}
 
 
 def trained(
@@ -51,7 +38,7 @@ def trained(
     def opened(config: Config, resume: Positions) -> MemorySource:
         return MemorySource(values, resume=resume, batch_records=batch_records)
 
-    config = config_of(directory, **{"events.keep_without_click": share})
+    config = config_of(directory, **CONSTANT, **{"events.keep_without_click": share})
     registry = CollectorRegistry()
     state = train(config, threading.Event(), registry, open_events=opened)
     return state, registry
@@ -84,7 +71,7 @@ def test_calibration_holds(base_rate: float) -> None:
 
     Figures are by each event's true probability, so that the noise of clicks is not in them.
     """
-    config = config_of(Path("none"), **{"learner.l1": 0.5})
+    config = config_of(Path("none"), **CONSTANT, **{"learner.l1": 0.5})
     parser, rounds, size = Parser(config.features), 300, 500
     whole, part, naive = (
         Run(make(config.learner, config.features.bits, 0), share, weighted, [])
