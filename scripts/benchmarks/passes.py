@@ -33,7 +33,7 @@ def from_file(sizes: Sizes) -> Rows:
     for kind, count in sizes.streams.items():
         events, one = stream_files(sizes, kind, count), stream_files(sizes, kind, 1)
         evaluate = [*CTR, "evaluate", "--json", *SAME]
-        pinned = [*ours("pinned"), *evaluate]
+        pinned = [*ours("pinned"), "first", *evaluate]
         slow = str(min(count, sizes.slow // columns_of(kind)))
         river = in_others("with_river")
         contestants = [

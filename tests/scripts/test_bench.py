@@ -176,7 +176,7 @@ def test_vowpal_wabbit_learns_the_same_from_its_cache(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux keeps to a core")
 def test_a_pinned_program_has_one_core():
     cores = "import os; print(len(os.sched_getaffinity(0)))"
-    assert driver("pinned", sys.executable, "-c", cores) == "1\n"
+    assert driver("pinned", "last", sys.executable, "-c", cores) == "1\n"
 
 
 def test_a_model_goes_on_through_short_passes(tmp_path):

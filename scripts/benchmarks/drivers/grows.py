@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from ctr import memory
 from ctr.evaluate import Evaluation, evaluate
 from ctr.features.parser import Parser
 from ctr.learn import make
@@ -35,6 +36,7 @@ def learned(path: str) -> tuple[Evaluation, float]:
     return found, cpu
 
 
+memory.keep_freed()  # as ctr evaluate does
 learned(warm)
 passes = [learned(file)]
 count = passes[0][0].figures.events
