@@ -27,7 +27,8 @@ class Sizes:
     """How much of everything: events by kind of stream, those by way of Kafka, features for slow
     programs (events are as many times fewer), the counts of events whose cost is compared, and
     the features of the other events that costs are compared on; repeats; tables (bits) of the
-    roofline; and the folder that the events are made in.
+    roofline; events that served models have learned, and seconds of load; and the folder that
+    the events are made in.
     """
 
     streams: dict[str, int]
@@ -37,6 +38,8 @@ class Sizes:
     features: int
     repeats: int
     tables: tuple[str, ...]
+    served: int
+    loaded_seconds: float
     files: Path = ROOT / "build" / "bench"
 
 
@@ -54,6 +57,8 @@ FULL = Sizes(
     features=20_000_000,
     repeats=5,
     tables=("18", "22", "24", "26", "28"),
+    served=300_000,
+    loaded_seconds=4,
 )
 QUICK = Sizes(
     streams={
@@ -69,6 +74,8 @@ QUICK = Sizes(
     features=200_000,
     repeats=1,
     tables=("18",),
+    served=5_000,
+    loaded_seconds=1,
 )
 
 

@@ -47,10 +47,11 @@ class Start:
                 if time.perf_counter() - began > _LONGEST_SECONDS:
                     raise Failure(f"{self.name} was not ready in {_LONGEST_SECONDS:.0f} s")
                 time.sleep(_POLL_SECONDS)
-            return time.perf_counter() - began, _processor_seconds(process.pid)
+            return time.perf_counter() - began, processor_seconds(process.pid)
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """What a process has used so far, all threads; not a number without /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -106,13 +107,13 @@ def _starts(sizes: Sizes, servers: str, folder: Path) -> list[Start]:
             "ctr serve --model DIR",
             listening,
             [*serve, str(first), "--model", models],
-            lambda: _answer(first, "/readyz") is not None,
+            lambda: answer(first, "/readyz") is not None,
         ),
         Start(
             "ctr serve, from Kafka",
             listening,
             [*serve, str(second), *kafka],
-            lambda: _answer(second, "/readyz") is not None,
+            lambda: answer(second, "/readyz") is not None,
         ),
         Start("ctr inspect", "it has ended", [*CTR, "inspect", models]),
         Start("ctr prune --on FILE", "it has ended", scored),
@@ -123,20 +124,21 @@ def _starts(sizes: Sizes, servers: str, folder: Path) -> list[Start]:
 
 def _has_learned(port: int) -> bool:
     """Whether a trainer's metrics count an event."""
-    lines = (_answer(port, "/metrics") or "").splitlines()
+    lines = (answer(port, "/metrics") or "").splitlines()
     learned = [line for line in lines if line.startswith(_LEARNED)]
     return any(float(line.rpartition(" ")[2]) > 0 for line in learned)
 
 
-def _answer(port: int, path: str) -> str | None:
-    """What is answered with status 200."""
+def answer(port: int, path: str, body: bytes | None = None) -> str | None:
+    """What is answered, to a POST if there is a ``body``, with status 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        connection.request("GET" if body is None else "POST", path, body, kind)
+        found = connection.getresponse()
+        text = found.read().decode()
     except OSError:
         return None
     finally:
         connection.close()
-    return text if answer.status == 200 else None
+    return text if found.status == 200 else None

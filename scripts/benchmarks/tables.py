@@ -172,6 +172,34 @@ def rooflines(title: str) -> Callable[[list[Row]], str]:
     return text
 
 
+_REQUESTS = {
+    "one": "1 event",
+    "candidates": "100 candidates",
+    "events": "1,000 events",
+}
+
+
+def served(rows: list[Row]) -> str:
+    """Servers beside each other, as fast as they can and at half of that."""
+    head = ["a request", "server", "requests/s", "x echo", "predictions/s", "CPU µs", "p50 ms"]
+    head += ["p99", "p99.9", "at half", "p50 ms", "p99", "p99.9", "peak MiB"]
+    cells = [
+        [
+            _REQUESTS[row["request"]],
+            row["who"],
+            spread_figure(row["rate"]),
+            _median(row["rate_beside"]),
+            _median(row["predictions"]),
+            _median(row["cpu_us"]),
+            *(_median(row[name]) for name in ("p50", "p99", "p999")),
+            *(_median(row[name]) for name in ("half_rate", "half_p50", "half_p99", "half_p999")),
+            figure(row["peak_mib"]),
+        ]
+        for row in rows
+    ]
+    return f"Predictions over HTTP, a server on one core:\n\n{table(head, cells)}"
+
+
 def described(stream: str) -> str:
     """A stream as its reader thinks of it.
 
@@ -191,6 +219,7 @@ TABLES = {
     "scale-table": growing("Larger tables, events of 39 features:", "coordinates", "2^18"),
     "scale-partitions": growing("More partitions, events of 10 features:", "partitions", "1"),
     "start": started,
+    "serve": served,
     "kernel": measured("The learner alone, events a CPU second:"),
     "roofline": rooflines("The learner beside its memory, events a CPU second:"),
     "parser": measured("The parser alone, a CPU second:"),

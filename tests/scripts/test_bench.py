@@ -143,7 +143,7 @@ def test_what_measures_stays_small():
     """A program's memory counts from the fork on, so its parent imports nothing large."""
     imports = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "from benchmarks import grid, parts, passes, report, scaling, start, tables;"
+        "from benchmarks import grid, parts, passes, report, scaling, serving, start, tables;"
         "print({'numba', 'numpy', 'kafka'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", imports, str(ROOT / "scripts")]
@@ -327,3 +327,24 @@ def test_freshness_is_measured_and_everything_ended(tmp_path):
     assert "| visible after " in done.stdout
     assert "Shutting down" in (tmp_path / "work" / "serve.log").read_text()
     assert "events learned" in (tmp_path / "work" / "train.log").read_text()
+
+
+# ---- serving
+
+
+def test_the_requests_are_as_the_page_says(tmp_path):
+    events = importlib.import_module("benchmarks.events")
+    serving = importlib.import_module("benchmarks.serving")
+    (tmp_path / "events").write_bytes(b"".join(events.lines("features-25", 200)))
+    command = [sys.executable, "request_bodies.py", tmp_path / "events", tmp_path / "bodies"]
+    folder = ROOT / "scripts" / "benchmarks" / "drivers"
+    subprocess.run(list(map(str, command)), cwd=folder, check=True)
+    for name in serving.REQUESTS:
+        bodies = (tmp_path / "bodies" / name).read_bytes().splitlines()
+        assert len(set(bodies)) > 1
+        for body in map(msgspec.json.decode, bodies):
+            rows = body.get("events") or body["candidates"]
+            assert len(rows) == serving.PREDICTIONS[name]
+            own = 5 if "context" in body else 20
+            assert {len(row.get("features", row)) for row in rows} == {own}
+            assert len(body.get("context", range(20))) == 20
