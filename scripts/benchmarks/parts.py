@@ -51,7 +51,7 @@ FULL = Sizes(
         "broad": 200_000,
         "simulated": 1_000_000,
     },
-    kafka={"narrow": 1_000_000, "wide": 500_000},
+    kafka={"narrow": 2_000_000, "wide": 1_000_000},
     slow=800_000,
     growing=(100_000, 1_000_000, 10_000_000),
     features=20_000_000,
