@@ -11,9 +11,9 @@ import numpy as np
 
 from ctr.kernels.lanes import LANES
 from ctr.kernels.options import JIT_DISABLED
-from ctr.kernels.table import CHANGED, PAGE_BITS
+from ctr.kernels.table import PAGE_BITS, WORD_BITS, is_changed
 
-_ONE, _PAGE_SHIFT = np.uint64(1), np.uint64(PAGE_BITS + 1)
+_ONE = np.uint64(1)
 
 if JIT_DISABLED:
 
@@ -27,22 +27,25 @@ if JIT_DISABLED:
         some = places[i : i + LANES]
         words[some], words[some + _ONE] = first, second
 
+    def ask_for_one(words: Any, keys: Any, i: Any, mask: Any) -> None:
+        """Prefetch the cell of ``keys[i]``."""
+
     def ask_for_half(words: Any, keys: Any, i: Any, mask: Any) -> None:
         """Prefetch the cells of four keys from ``keys[i]`` on."""
 
-    def all_changed(flags: Any, places: Any, i: Any) -> bool:
-        """Whether the pages of the cells at ``places[i:]`` are flagged as changed."""
-        return bool((flags[places[i : i + LANES] >> _PAGE_SHIFT] & CHANGED).all())
+    def all_changed(changed: Any, places: Any, i: Any) -> Any:
+        """1 (uint64) if the pages of the cells at ``places[i:]`` are all noted as changed, or 0."""
+        return is_changed(changed, places[i : i + LANES] >> _ONE).min()
 
 else:
     from llvmlite import ir
     from numba import types
-    from numba.core import cgutils
     from numba.extending import intrinsic
 
     from ctr.kernels.lanes import WORDS, address, take, vector
+    from ctr.kernels.memory import emit_prefetch
 
-    _I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
+    _I64 = ir.IntType(64)
 
     def _cell(builder: Any, words: Any, place: Any) -> Any:
         pointer = builder.gep(words, [place])
@@ -82,43 +85,55 @@ else:
         def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
             data = _start(context, b, sig, args, 0)
             at = address(context, b, sig.args[1], args[1], args[2], sig.args[2])
+            # those of even and those of odd lanes, each of which is one instruction
+            cells = [
+                take(b, args[3], args[4], [n + k for k in range(odd, LANES, 2) for n in (0, LANES)])
+                for odd in (0, 1)
+            ]
             for k in range(LANES):
-                cell = take(b, args[3], args[4], [k, LANES + k])
+                first = k // 2 * 2
+                cell = take(b, cells[k % 2], cells[k % 2], [first, first + 1])
                 b.store(cell, _cell(b, data, _element(b, at, k)), align=16)
             return context.get_dummy_value()
 
         return types.void(words, places, i, first, second), generate
 
+    def _asks(count: int) -> Any:
+        # into the second cache, as the first is too small for all that is on its way; and to be
+        # read only: the line is this core's own all the same, and it costs less
+        def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            data = _start(context, b, sig, args, 0)
+            at = address(context, b, sig.args[1], args[1], args[2], sig.args[2])
+            for k in range(count):
+                place = b.shl(b.and_(_element(b, at, k), args[3]), _I64(1))
+                emit_prefetch(b, b.gep(data, [place]), write=False, locality=2)
+            return context.get_dummy_value()
+
+        return generate
+
+    @intrinsic
+    def ask_for_one(typingctx: Any, words: Any, keys: Any, i: Any, mask: Any) -> Any:
+        """Prefetch the cell of ``keys[i]``."""
+        return types.void(words, keys, i, mask), _asks(1)
+
     @intrinsic
     def ask_for_half(typingctx: Any, words: Any, keys: Any, i: Any, mask: Any) -> Any:
         """Prefetch the cells of four keys from ``keys[i]`` on."""
-
-        def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            data = _start(context, b, sig, args, 0)
-            at = address(context, b, sig.args[1], args[1], args[2], sig.args[2])
-            pointer = cgutils.voidptr_t
-            kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
-            name = "llvm.prefetch.p0i8" if pointer.is_pointer else "llvm.prefetch"
-            function = cgutils.get_or_insert_function(b.module, kind, name)
-            for k in range(LANES // 2):
-                place = b.shl(b.and_(_element(b, at, k), args[3]), _I64(1))
-                cell = b.bitcast(b.gep(data, [place]), pointer)
-                b.call(function, [cell, _I32(1), _I32(3), _I32(1)])
-            return context.get_dummy_value()
-
-        return types.void(words, keys, i, mask), generate
+        return types.void(words, keys, i, mask), _asks(LANES // 2)
 
     @intrinsic
-    def all_changed(typingctx: Any, flags: Any, places: Any, i: Any) -> Any:
-        """Whether the pages of the cells at ``places[i:]`` are flagged as changed."""
+    def all_changed(typingctx: Any, changed: Any, places: Any, i: Any) -> Any:
+        """1 (uint64) if the pages of the cells at ``places[i:]`` are all noted as changed, or 0."""
 
         def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
             data = _start(context, b, sig, args, 0)
             at = address(context, b, sig.args[1], args[1], args[2], sig.args[2])
-            common = _I8(CHANGED)
+            common = _I64(1)
             for k in range(LANES):
                 page = b.lshr(_element(b, at, k), _I64(PAGE_BITS + 1))
-                common = b.and_(common, b.load(b.gep(data, [page])))
-            return b.icmp_unsigned("!=", common, _I8(0))
+                word = b.load(b.gep(data, [b.lshr(page, _I64(WORD_BITS))]))
+                bit = b.and_(page, _I64((1 << WORD_BITS) - 1))
+                common = b.and_(common, b.lshr(word, bit))
+            return common
 
-        return types.boolean(flags, places, i), generate
+        return types.uint64(changed, places, i), generate

@@ -172,7 +172,7 @@ def nonzero_weights(pages: Any, rules: Any, numbers: Any) -> Any:
 
 @inline
 def put(pages: Any, rules: Any, c: Any, z: Any, n: Any, d: Any) -> None:
-    """Make (z, n, |d|) the cell of coordinate ``c``, with its counts and its page's flags."""
+    """Make (z, n, |d|) the cell of coordinate ``c``, with its counts; note it as changed."""
     old_z, old_d = float_of(pages.words[c, Z]), d_of(pages.words[c, ND])
     pages.words[c, Z] = word_of(z)
     pages.words[c, ND] = pack(np.float32(n), np.float32(math.copysign(d, old_d)))

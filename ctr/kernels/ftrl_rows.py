@@ -1,10 +1,14 @@
 """FTRL-Proximal event by event: McMahan et al. 2013, Algorithm 1, over the rows of a batch.
 
 A row is gone through twice, eight features at a time (``ctr.kernels.lanes``): for its score, and
-to update each cell from what it is by then. What is left of a row behind its last eight, eight
-that have a coordinate twice, and a power other than 1/2 go one by one, with the same arithmetic.
-The cells of later rows are asked for meanwhile, half of them in each pass: so many misses at once
-as one pass makes would wait for each other.
+to update each cell from what it is by then. What is left of a row behind its last eight, rows of
+which eight have a coordinate twice, and a power other than 1/2 go one by one, with the same
+arithmetic. The first pass also finds, without a branch, whether the row is one for the second to
+go through eight at a time, and whether all its pages are noted as changed.
+
+The cells of later rows are asked for meanwhile. While the table is small half of them are in each
+pass: so many misses at once as one pass makes would wait for each other. With a large one most
+are misses that take long, and the sooner as many as can be are under way the better.
 """
 
 from __future__ import annotations
@@ -14,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ctr.kernels.cells import all_changed, ask_for_half, load_cells, store_cells
+from ctr.kernels.cells import (
+    all_changed,
+    ask_for_half,
+    ask_for_one,
+    load_cells,
+    store_cells,
+)
 from ctr.kernels.ftrl import MAX, d_of, float_of, is_nonzero, single, step, weight, word_of
 from ctr.kernels.lanes import (
     LANES,
@@ -37,7 +47,6 @@ from ctr.kernels.lanes import (
     with_sign,
     words_of,
 )
-from ctr.kernels.memory import prefetch
 from ctr.kernels.options import inline, jit
 from ctr.kernels.schedules import observe, rate_from
 from ctr.kernels.table import (
@@ -47,11 +56,15 @@ from ctr.kernels.table import (
     coordinate,
     event_noise,
     feature_noise,
+    is_changed,
     mark,
 )
 
 _AHEAD = 160
 """Keys from the one being read to the one being asked for: some events' worth of time."""
+
+_LARGE = 1 << 27
+"""Coordinates of a table whose cells are all asked for in the first pass."""
 
 _ZERO, _ONE, _SIGN, _MAX = np.uint64(0), np.uint64(1), np.uint64(1 << 63), float(MAX)
 _HALF = LANES // 2
@@ -94,36 +107,46 @@ def score_row(
     l2: Any,
     ask: Any,
     places: Any,
+    changed: Any,
 ) -> Any:
     """w.x of the features from ``first`` to ``last``; leaves where their cells are in ``places``.
 
-    ``ask``: for how much of later rows' cells, in halves.
+    ``ask``: for how much of later rows' cells, in halves. Unless ``changed`` (see ``Pages``) is
+    None also 1 if all the pages are noted there, or 0, and whether eight have a coordinate twice.
     """
     length = last - first
     whole, far = length // LANES * LANES, first + _AHEAD
     mine, x = keys[first:last], values[first:last]
-    lanes = numbers() * _ZERO
-    score = floats_of(lanes)
+    noted, twice = _ONE, False
+    for j in range(0, whole, LANES):
+        key = load(mine, j)
+        low = key & mask
+        low = where((low == _ZERO) & (key != _ZERO), _ONE, low)
+        store(places, j, low << _ONE)
+        if changed is not None:
+            twice |= repeated(low)
+    score = floats_of(numbers() * _ZERO)
     for j in range(0, whole, LANES):
         if ask > 0:
             ask_for_half(words, keys, far + j, mask)
         if ask > 1:
             ask_for_half(words, keys, far + j + _HALF, mask)
-        key = load(mine, j)
-        low = key & mask
-        store(places, j, where((low == _ZERO) & (key != _ZERO), _ONE, low) << _ONE)
+        if changed is not None:
+            noted &= all_changed(changed, places, j)
         z, nd = load_cells(words, places, j)
         w, _ = weights_of(floats_of(z), nd, l1, l2)
         score = score + w * load(x, j)
     wx = total(score)
     for j in range(whole, length):
         if ask > 0:
-            prefetch(words, (keys[far + j] & mask) << _ONE)
+            ask_for_one(words, keys, far + j, mask)
         place = coordinate(mine[j], mask) << _ONE
         places[j] = place
+        if changed is not None:
+            noted &= is_changed(changed, place >> _ONE)
         w = weight(float_of(words[place]), d_of(words[place + _ONE]), l1, l2)
         wx += w * np.float64(x[j])
-    return wx
+    return wx, noted, twice
 
 
 @inline
@@ -176,17 +199,31 @@ def learn(
     """
     words, places = pages.words.reshape(-1), room(indptr)
     beta = np.float32(rules.beta)
+    at_once = rules.power == 0.5
+    halves_first = 1 if at_once and len(pages.words) < _LARGE else 2
     touched = nonzero = 0
     anchor, anchored = -1, 0.0
     for i in range(len(labels)):
         first, last = indptr[i], indptr[i + 1]
         x, length = values[first:last], last - first
-        whole = length // LANES * LANES if rules.power == 0.5 else 0
         far = first + _AHEAD
-        ask = int(far + length <= len(keys))
-        wx = score_row(
-            words, pages.mask, keys, values, first, last, rules.l1, rules.l2, ask, places
+        ask = halves_first * int(far + length <= len(keys))
+        wx, noted, twice = score_row(
+            words,
+            pages.mask,
+            keys,
+            values,
+            first,
+            last,
+            rules.l1,
+            rules.l2,
+            ask,
+            places,
+            pages.changed,
         )
+        if noted == _ZERO:
+            for k in range(length):
+                mark(pages, places[k] >> _ONE)
         p = logistic(wx)
         out[i] = p
         label = np.float64(labels[i])
@@ -200,25 +237,15 @@ def learn(
         noise = event_noise(rules.seed, t + i)
         noises = numbers() * feature_noise(_ZERO, _ONE) + noise
         pace_32 = single(pace)
+        whole = length // LANES * LANES if at_once and not twice else 0
         for j in range(0, whole, LANES):
-            if ask > 0:
+            if ask == 1:
                 ask_for_half(words, keys, far + j + _HALF, pages.mask)
-            if not all_changed(pages.flags, places, j):
-                for k in range(j, j + LANES):
-                    mark(pages, places[k] >> _ONE)
-            if repeated(load(places, j) >> _ONE):
-                for k in range(j, j + LANES):
-                    g, noise_k = slope * x[k], feature_noise(noise, np.uint64(k))
-                    more = update(words, places[k], g, pace, noise_k, rules)
-                    touched += more[0]
-                    nonzero += more[1]
-            else:
-                g_8, noise_8 = load(x, j) * slope, feature_noise(noises, np.uint64(j))
-                more = update_lanes(words, places, j, g_8, beta, pace_32, noise_8, rules)
-                touched += more[0]
-                nonzero += more[1]
+            g_8, noise_8 = load(x, j) * slope, feature_noise(noises, np.uint64(j))
+            more = update_lanes(words, places, j, g_8, beta, pace_32, noise_8, rules)
+            touched += more[0]
+            nonzero += more[1]
         for k in range(whole, length):
-            mark(pages, places[k] >> _ONE)
             g, noise_k = slope * x[k], feature_noise(noise, np.uint64(k))
             more = update(words, places[k], g, pace, noise_k, rules)
             touched += more[0]
@@ -236,7 +263,7 @@ def score(
     for i in range(len(indptr) - 1):
         first, last = indptr[i], indptr[i + 1]
         ask = 2 * int(last + _AHEAD <= len(keys))
-        wx = score_row(
-            words, pages.mask, keys, values, first, last, rules.l1, rules.l2, ask, places
+        wx, _, _ = score_row(
+            words, pages.mask, keys, values, first, last, rules.l1, rules.l2, ask, places, None
         )
         out[i] = logistic(wx) if probability else wx

@@ -336,9 +336,10 @@ else:
     @_function(types.boolean, WORDS)
     def repeated(b: Any, words: Any) -> Any:
         """Whether two lanes of uint64, all below 2^32, are equal."""
-        words, equal = b.trunc(words, _I32S), ir.Constant(vector(_I1), [0] * LANES)
+        words = b.trunc(words, _I32S)
+        least = _spread(b, _I32(-1))
         for by in range(1, LANES // 2 + 1):
             turned = take(b, words, words, [(k + by) % LANES for k in range(LANES)])
-            equal = b.or_(equal, b.icmp_unsigned("==", words, turned))
-        bits = ir.IntType(LANES)
-        return b.icmp_unsigned("!=", b.bitcast(equal, bits), bits(0))
+            least = _call(b, "umin", "i32", least, b.xor(words, turned))
+        bits, zeros = ir.IntType(LANES), _spread(b, _I32(0))
+        return b.icmp_unsigned("!=", b.bitcast(b.icmp_unsigned("==", least, zeros), bits), bits(0))

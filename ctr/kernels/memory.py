@@ -27,6 +27,14 @@ if JIT_DISABLED:
     def prefetch(array: Any, i: int) -> None:
         """Nothing to prefetch without compiled code."""
 
+    def prefetch_read(array: Any, i: Any) -> None:
+        """Nothing to prefetch without compiled code."""
+
+    def matches(array: Any, i: Any, x: Any) -> Any:
+        """Which elements of the 16 bytes from ``array[i]`` on are ``x``: bit k for ``i + k``."""
+        lanes = array[i : i + 16 // array.itemsize]
+        return np.uint64(sum(1 << k for k, lane in enumerate(lanes) if lane == x))
+
     def trailing_zeros(word: Any) -> int:
         """How many low bits of a uint64 other than 0 are 0."""
         return (int(word) & -int(word)).bit_length() - 1
@@ -57,6 +65,19 @@ else:
         data = context.make_array(array_type)(context, builder, array).data
         return builder.gep(data, [index])
 
+    def emit_prefetch(builder: Any, pointer: Any, write: bool, locality: int) -> None:
+        """Emit the instruction that asks for a cache line, to be read only or also written.
+
+        ``locality``: how near to the core it is kept, 3 for the nearest cache, 2 for the next.
+        """
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
+            "llvm.prefetch.p0i8" if cgutils.voidptr_t.is_pointer else "llvm.prefetch",
+        )
+        address = builder.bitcast(pointer, cgutils.voidptr_t)
+        builder.call(function, [address, _I32(int(write)), _I32(locality), _I32(1)])
+
     @intrinsic
     def load64(typingctx: Any, buffer: Any, i: Any) -> Any:
         """The 8 bytes from ``buffer[i]`` (uint8 array) as a little-endian uint64; unchecked."""
@@ -78,21 +99,49 @@ else:
 
         return types.uint8(buffer, i), generate
 
+    def _ask_for(write: bool, context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], signature.args[1], types.intp)
+        pointer = _element(context, builder, signature.args[0], args[0], index)
+        emit_prefetch(builder, pointer, write, locality=3)
+        return context.get_dummy_value()
+
     @intrinsic
-    def prefetch(typingctx: Any, array: Any, i: Any) -> Any:
-        """Ask for the cache line of ``array[i]`` to be read and written soon."""
+    def matches(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
+        """Which elements of the 16 bytes from ``array[i]`` on are ``x``: bit k for ``i + k``.
+
+        ``x`` is of the array's type (of 1 or 2 bytes); the bytes are unchecked.
+        """
+        width = array.dtype.bitwidth
+        count = 128 // width
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             index = context.cast(builder, args[1], signature.args[1], types.intp)
             pointer = _element(context, builder, signature.args[0], args[0], index)
-            address = builder.bitcast(pointer, cgutils.voidptr_t)
-            function = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
-                "llvm.prefetch.p0i8" if cgutils.voidptr_t.is_pointer else "llvm.prefetch",
-            )
-            builder.call(function, [address, _I32(1), _I32(3), _I32(1)])
-            return context.get_dummy_value()
+            lanes_type = ir.VectorType(ir.IntType(width), count)
+            lanes = builder.load(builder.bitcast(pointer, lanes_type.as_pointer()), align=1)
+            wanted = ir.Constant(lanes_type, ir.Undefined)
+            for k in range(count):
+                wanted = builder.insert_element(wanted, args[2], _I32(k))
+            equal = builder.icmp_unsigned("==", lanes, wanted)
+            return builder.zext(builder.bitcast(equal, ir.IntType(count)), _I64)
+
+        return types.uint64(array, i, array.dtype), generate
+
+    @intrinsic
+    def prefetch(typingctx: Any, array: Any, i: Any) -> Any:
+        """Ask for the cache line of ``array[i]`` to be read and written soon."""
+
+        def generate(*called: Any) -> Any:
+            return _ask_for(True, *called)
+
+        return types.void(array, i), generate
+
+    @intrinsic
+    def prefetch_read(typingctx: Any, array: Any, i: Any) -> Any:
+        """The same to be only read: other cores that read it keep their copies."""
+
+        def generate(*called: Any) -> Any:
+            return _ask_for(False, *called)
 
         return types.void(array, i), generate
 

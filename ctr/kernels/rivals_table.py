@@ -48,7 +48,7 @@ def nonzero_weights(pages: Any, rules: Any, numbers: Any) -> Any:
 
 @inline
 def put(pages: Any, c: Any, w: Any, z: Any, n: Any, d: Any) -> None:
-    """Make (w, z, the word n, |d|) the cell of coordinate ``c``, with its counts and flags."""
+    """Make (w, z, the word n, |d|) the cell of coordinate ``c``; counts it and notes its page."""
     cell = pages.words[c]
     old_d, old_w = float_of(cell[D]), float_of(cell[W])
     cell[W], cell[Z] = word_of(w), word_of(z)

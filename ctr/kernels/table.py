@@ -13,13 +13,14 @@ PAGE_BITS = 6
 PAGE = 1 << PAGE_BITS
 """Coordinates of one page, the unit in which changes are told and models travel."""
 
-TOUCHED, CHANGED = 1, 2
-"""Bits of a page's flags: ever updated, and updated since the changed pages were last taken."""
+WORD_BITS = 6
+"""2^6 pages to a word of the bits that tell which have changed."""
 
-N_TOUCHED, N_NONZERO, N_CHANGED = 0, 1, 2
-"""Columns of a table's counts: touched coordinates, non-zero weights, changed pages."""
+N_TOUCHED, N_NONZERO = 0, 1
+"""Columns of a table's counts: touched coordinates, non-zero weights."""
 
 _ZERO, _ONE, _PAGE_SHIFT = np.uint64(0), np.uint64(1), np.uint64(PAGE_BITS)
+_WORD_SHIFT, _WORD_MASK = np.uint64(WORD_BITS), np.uint64((1 << WORD_BITS) - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
@@ -31,13 +32,12 @@ class Pages(NamedTuple):
     """The arrays of a table as kernels take them; a kernel that learns mutates all but ``mask``.
 
     ``words``: uint64 of shape (coordinates, words of a cell); ``mask``: uint64, 2^bits - 1;
-    ``flags``: uint8 per page; ``changed``: int64, room for every page, of which the first
-    ``counts[N_CHANGED]`` are the changed ones in the order they changed; ``counts``: int64[3].
+    ``changed``: uint64, a bit per page, set since it was updated; ``counts``: int64[2].
+    Bits, because every visit reads one: bytes are 4 MiB at 2^28 and most of them a cache miss.
     """
 
     words: Any
     mask: Any
-    flags: Any
     changed: Any
     counts: Any
 
@@ -56,10 +56,14 @@ def coordinate(key: Any, mask: Any) -> Any:
 def mark(pages: Any, c: Any) -> None:
     """Note that coordinate ``c`` (uint64) was updated."""
     page = c >> _PAGE_SHIFT
-    if pages.flags[page] & CHANGED == 0:
-        pages.flags[page] = TOUCHED | CHANGED
-        pages.changed[pages.counts[N_CHANGED]] = page
-        pages.counts[N_CHANGED] += 1
+    pages.changed[page >> _WORD_SHIFT] |= _ONE << (page & _WORD_MASK)
+
+
+@inline
+def is_changed(changed: Any, c: Any) -> Any:
+    """1 (uint64) if the page of coordinate ``c`` (uint64) is noted as changed, or 0."""
+    page = c >> _PAGE_SHIFT
+    return (changed[page >> _WORD_SHIFT] >> (page & _WORD_MASK)) & _ONE
 
 
 @inline

@@ -20,6 +20,8 @@ from ctr.types import Int64
 
 __all__ = ["PAGE", "Table", "zeros"]
 
+_WORD = 1 << kernels.WORD_BITS
+
 # not in the mmap module of every Python that runs ctr
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
@@ -46,11 +48,19 @@ def _huge_up_to() -> int:
     return max(1 << 30, memory_limit() // 4)
 
 
+def _numbers(bits: NDArray[np.uint64]) -> Int64:
+    """The numbers (int64, sorted) of the bits that are set."""
+    some = np.flatnonzero(bits)
+    eight = bits[some].astype("<u8", copy=False).view(np.uint8).reshape(-1, 8)
+    word, bit = np.nonzero(np.unpackbits(eight, axis=1, bitorder="little"))
+    return (some[word] * _WORD + bit).astype(np.int64, copy=False)
+
+
 class Table:
     """``cells``: 2^bits of them (at least a page), zero at first; ``arrays``: for the kernels.
 
     ``cell`` is the structured dtype of a cell, of whole 8-byte words. The kernels that learn keep
-    ``touched``, ``nonzero`` and the pages' flags; nothing here scans the cells.
+    ``touched``, ``nonzero`` and which pages changed; nothing here scans the cells.
 
     >>> from ctr.kernels.ftrl import CELL
     >>> table = Table(10, CELL)
@@ -67,10 +77,10 @@ class Table:
         self.arrays = Pages(
             words=self.cells.view(np.uint64).reshape(len(self.cells), -1),
             mask=np.uint64((1 << bits) - 1),
-            flags=zeros(self.pages, np.uint8),
-            changed=zeros(self.pages, np.int64),
-            counts=np.zeros(3, np.int64),
+            changed=zeros(-(-self.pages // _WORD), np.uint64),
+            counts=np.zeros(2, np.int64),
         )
+        self._taken = zeros(len(self.arrays.changed), np.uint64)
 
     @property
     def touched(self) -> int:
@@ -84,14 +94,14 @@ class Table:
 
     def touched_pages(self) -> Int64:
         """The numbers (int64, sorted) of the pages ever updated."""
-        return np.flatnonzero(self.arrays.flags).astype(np.int64, copy=False)
+        return _numbers(self._taken | self.arrays.changed)
 
     def take_changed_pages(self) -> Int64:
         """The numbers (int64, sorted) of the pages updated since this was last called."""
-        counts = self.arrays.counts
-        pages: Int64 = np.sort(self.arrays.changed[: counts[kernels.N_CHANGED]])
-        self.arrays.flags[pages] = kernels.TOUCHED
-        counts[kernels.N_CHANGED] = 0
+        changed = self.arrays.changed
+        pages = _numbers(changed)
+        self._taken |= changed
+        changed[:] = 0
         return pages
 
     def copy_pages(self, pages: Int64) -> NDArray[Any]:

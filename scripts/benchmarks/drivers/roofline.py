@@ -2,12 +2,14 @@
 
 The roofline of learning reads and writes both words of the same events' cells and computes
 nothing; that of predicting only reads them. Both ask for cells some keys ahead, at the best of a
-few distances. All run in turn on one table, in one thread, whose processor time is what counts.
+few distances, either into the first cache or into the second, as the learner does. All run in
+turn on one table, in one thread, whose processor time is what counts.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +18,8 @@ import numpy as np
 from alone import each, read, seconds
 
 from ctr.features.parser import Parser
-from ctr.kernels.options import jit
+from ctr.kernels.cells import ask_for_one
+from ctr.kernels.options import inline, jit
 from ctr.kernels.table import ask_for, coordinate
 from ctr.learn.ftrl import FTRLProximal
 from ctr.settings import Features, Learner
@@ -26,26 +29,35 @@ DISTANCES = 40, 80, 160
 TURNS = 5
 
 
+@inline
+def ask(words: Any, flat: Any, mask: Any, keys: Any, k: Any, near: Any) -> None:
+    """Ask for the cell of ``keys[k]``, into the first cache if ``near``."""
+    if near:
+        ask_for(words, keys[k] & mask)
+    else:
+        ask_for_one(flat, keys, k, mask)
+
+
 @jit
-def touch(words: Any, mask: Any, keys: Any, ahead: Any, nothing: Any) -> None:
+def touch(words: Any, mask: Any, keys: Any, ahead: Any, near: Any, nothing: Any) -> None:
     """Read and write each key's cell; ``nothing`` is 0, which the compiler does not know."""
-    far = keys[min(ahead, len(keys)) :]
+    far, flat = keys[min(ahead, len(keys)) :], words.reshape(-1)
     for k in range(len(keys)):
         if k < len(far):
-            ask_for(words, far[k] & mask)
+            ask(words, flat, mask, far, k, near)
         c = coordinate(keys[k], mask)
         words[c, 0] ^= nothing
         words[c, 1] ^= nothing
 
 
 @jit
-def look(words: Any, mask: Any, keys: Any, ahead: Any) -> Any:
+def look(words: Any, mask: Any, keys: Any, ahead: Any, near: Any) -> Any:
     """Read each key's cell."""
-    far = keys[min(ahead, len(keys)) :]
+    far, flat = keys[min(ahead, len(keys)) :], words.reshape(-1)
     seen = np.uint64(0)
     for k in range(len(keys)):
         if k < len(far):
-            ask_for(words, far[k] & mask)
+            ask(words, flat, mask, far, k, near)
         c = coordinate(keys[k], mask)
         seen ^= words[c, 0] ^ words[c, 1]
     return seen
@@ -64,9 +76,9 @@ def beside(bits: int, batches: list[Batch]) -> dict[str, float]:
     words, mask = learner._table.arrays.words, learner._table.arrays.mask
     words[:: 4096 // words.itemsize // words.shape[1]] |= np.uint64(0)
     work: dict[str, Callable[[Batch], Any]] = {"learn": learner.learn, "predict": learner.predict}
-    for ahead in DISTANCES:
-        work[f"touch {ahead}"] = lambda b, n=ahead: touch(words, mask, b.keys, n, np.uint64(0))  # type: ignore[misc]
-        work[f"look {ahead}"] = lambda b, n=ahead: look(words, mask, b.keys, n)  # type: ignore[misc]
+    for case in product(DISTANCES, (True, False)):
+        work[f"touch {case}"] = lambda b, c=case: touch(words, mask, b.keys, *c, np.uint64(0))  # type: ignore[misc]
+        work[f"look {case}"] = lambda b, c=case: look(words, mask, b.keys, *c)  # type: ignore[misc]
     taken: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(TURNS + 1):
         for name, one in work.items():
