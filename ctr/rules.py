@@ -60,6 +60,7 @@ def _topics(config: Config) -> Iterator[tuple[str, str]]:
         "events.topic": (config.events.source == "kafka", config.events.topic),
         "dead_letters.topic": (config.dead_letters.to == "kafka", config.dead_letters.topic),
         "publish.topic": (config.publish.to == "kafka", config.publish.topic),
+        "prediction_log.topic": (config.prediction_log.sample > 0, config.prediction_log.topic),
     }
     taken: dict[str, str] = {}
     for key, (used, template) in uses.items():

@@ -216,6 +216,7 @@ SASL = {
         {"kafka.security_protocol": "SSL", "kafka.ssl_cafile": "ca.pem"},
         # the same topic, but one of the two is not used
         {"events.topic": "a", "publish.topic": "a", "publish.to": "directory"},
+        {"prediction_log.topic": "ctr.{model}.model"},
     ],
 )
 def test_settings_that_agree(overrides):
@@ -281,6 +282,11 @@ def test_settings_that_agree(overrides):
         (
             {"dead_letters.topic": "events"},
             "dead_letters.topic must be another topic than events.topic; got 'events'",
+        ),
+        (
+            {"prediction_log.sample": 0.1, "prediction_log.topic": "ctr.{model}.model"},
+            "prediction_log.topic must be another topic than publish.topic; "
+            "got 'ctr.{model}.model'",
         ),
         (
             {"checkpoint.directory": ""},
