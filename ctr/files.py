@@ -80,6 +80,25 @@ def read(
     return parse(np.fromfile(path, np.uint8), magic, known, str(path))
 
 
+def read_meta(path: Path, magic: bytes) -> dict[str, Any]:
+    """The ``meta`` of a file alone, quickly: nothing but magic and header is checked.
+
+    Raises DamagedFileError, IncompatibleError and OSError as ``read`` does.
+    """
+    with path.open("rb") as file:
+        start = file.read(12)
+        if len(start) < 12 or start[:7] != magic[:7]:
+            raise DamagedFileError(f"{path} is not a file of kind {magic[:7].decode()!r}")
+        _check_version(start[7], magic, str(path))
+        length = int.from_bytes(start[8:], "little")
+        header = file.read(length) if length <= _HEADER_LIMIT else b""
+    try:
+        meta: dict[str, Any] = json.loads(header)["meta"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} is damaged: its header is wrong ({error})") from error
+    return meta
+
+
 def parse(
     content: NDArray[np.uint8],
     magic: bytes,
@@ -92,16 +111,20 @@ def parse(
         raise DamagedFileError(f"{name} is not a file of kind {magic[:7].decode()!r}, or cut short")
     if hashlib.sha256(content[:body].data).digest() != content[body:].tobytes():
         raise DamagedFileError(f"{name} is damaged: its SHA-256 does not match its content")
-    if content[7] != magic[7]:
-        raise IncompatibleError(
-            f"{name} has version {chr(content[7])!r} of its format and this ctr reads "
-            f"{chr(magic[7])!r}: it was written by another version of ctr"
-        )
+    _check_version(content[7], magic, name)
     try:
         return _sections(content[:body], known, name)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         # only a hand-made file gets here: the digest is right and the header is not
         raise DamagedFileError(f"{name} is damaged: its header is wrong ({error})") from error
+
+
+def _check_version(found: int, magic: bytes, name: str) -> None:
+    if found != magic[7]:
+        raise IncompatibleError(
+            f"{name} has version {chr(found)!r} of its format and this ctr reads "
+            f"{chr(magic[7])!r}: it was written by another version of ctr"
+        )
 
 
 def _sections(

@@ -8,9 +8,13 @@ from collections.abc import Callable
 import numpy as np
 
 from ctr.features.spec import MOST_COLUMNS, compile_spec
+from ctr.kernels import arguments
 from ctr.kernels import names as roles
+from ctr.kernels.arguments import Source, make_table
+from ctr.kernels.asking import FULL
+from ctr.kernels.names import Names
 from ctr.kernels.reasons import REASONS
-from ctr.kernels.records import judge, parse_records
+from ctr.kernels.records import NO_REQUEST, judge, parse
 from ctr.kernels.rows import (
     ABOUT,
     BAD_EVENT,
@@ -25,15 +29,17 @@ from ctr.kernels.rows import (
     SKIPPED_ROWS,
     STRANGER,
     Rows,
+    Spec,
     Work,
 )
 from ctr.kernels.verdict import DEPTH_LIMIT
 from ctr.settings import Features
-from ctr.types import PADDING, Batch, Events, Int64, Records, Rejected
+from ctr.types import PADDING, Batch, Bytes, Events, Int64, Records, Rejected
 
 __all__ = ["REASONS", "Parser"]
 
 _FIRST_ROWS, _FIRST_FEATURES, _FIRST_SCRATCH = 4096, 1 << 16, 4096
+_FEW_ROWS, _FEW_FEATURES = 64, 1024  # of a request; larger arrays are new memory at every call
 
 
 class Parser:
@@ -55,7 +61,14 @@ class Parser:
         self.spec = spec
         self._compiled, self._names = compile_spec(spec, predicting)
         self._work = _make_work(spec, self._compiled.cross_columns)
-        self._rows, self._features = _FIRST_ROWS, max(_FIRST_FEATURES, 2 * spec.max_features + 2)
+        self._table = make_table()
+        for which, values in zip(
+            (arguments.SPEC, arguments.NAMES, arguments.WORK), self.tables, strict=True
+        ):
+            self._table.put(which, values)
+        self._rows = _FEW_ROWS if predicting else _FIRST_ROWS
+        features = _FEW_FEATURES if predicting else _FIRST_FEATURES
+        self._features = max(features, 2 * spec.max_features + 2)
         self._spelled: list[str] = []
 
     def parse(self, records: Records) -> Events:
@@ -63,14 +76,31 @@ class Parser:
 
         The arrays are new ones; ``records.buffer`` is only read.
         """
-        longest = int((records.ends - records.starts).max(initial=0))
-        if len(self._work.scratch) < longest + PADDING:
-            self._work = self._work._replace(scratch=np.zeros(2 * longest + PADDING, np.uint8))
-        rows = self._read(records, parse_records)
+        self.reserve(int((records.ends - records.starts).max(initial=0)))
+        rows = self._read(records, self._parse)
         bad = rows.bad[: rows.counts[BAD_ROWS]]
         if len(bad):
             judge(records.buffer, bad, self._work.scratch)
         return events_of(records, rows)
+
+    def reserve(self, longest: int) -> None:
+        """Make room for records of ``longest`` bytes."""
+        if len(self._work.scratch) < longest + PADDING:
+            self._work = self._work._replace(scratch=np.zeros(2 * longest + PADDING, np.uint8))
+            self._table.put(arguments.WORK, self._work)
+
+    @property
+    def tables(self) -> tuple[Spec, Names, Work]:
+        """What the kernels read and write beside records and rows."""
+        return self._compiled, self._names, self._work
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there is no more room, or hardly any, for names not met before: they are read
+        more slowly then.
+        """
+        count, used = self._names.counts[[roles.COUNT, roles.USED]].tolist()
+        return bool(count >= len(self._names.entries) or used > 7 * len(self._names.arena) // 8)
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +115,7 @@ class Parser:
 
     def _read(self, records: Records, read: Callable[..., bool]) -> Rows:
         """All rows that the kernel ``read`` makes of ``records``, however many there are."""
-        rows = _make_rows(self._rows, self._features)
+        rows = make_rows(self._rows, self._features)
         cursor = np.array([0, -1, 0, 0], np.int64)
         while not read(
             records.buffer,
@@ -100,6 +130,25 @@ class Parser:
         ):
             rows = self._enlarged(rows)
         return rows
+
+    def _parse(
+        self,
+        buffer: Bytes,
+        starts: Int64,
+        ends: Int64,
+        timestamps: Int64,
+        spec: Spec,
+        names: Names,
+        work: Work,
+        rows: Rows,
+        cursor: Int64,
+    ) -> bool:
+        """Parse on from ``cursor`` (int64[4]: record, byte or -1, line, events of the record so
+        far) until all is read or ``rows`` is full; returns whether all is read.
+        """
+        self._table.put(arguments.SOURCE, Source(buffer, starts, ends, timestamps, cursor))
+        self._table.put(arguments.ROWS, rows)
+        return bool(parse(self._table.address, NO_REQUEST, 0) != FULL)
 
     def _spelling(self, entry: int) -> str:
         names = self._names
@@ -119,13 +168,14 @@ class Parser:
             self._rows *= 2
         else:
             self._features *= 2
-        larger = _make_rows(self._rows, self._features)
+        larger = make_rows(self._rows, self._features)
         for ours, theirs in zip(larger, rows, strict=True):
             ours[: len(theirs)] = theirs
         return larger
 
 
-def _make_rows(rows: int, features: int) -> Rows:
+def make_rows(rows: int, features: int) -> Rows:
+    """Arrays for as many rows and coordinates."""
     return Rows(
         indptr=np.zeros(rows + 1, np.int64),
         keys=np.empty(features, np.uint64),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 
 from ctr.errors import CtrError
 from ctr.features.parser import REASONS, Parser
 from ctr.features.spec import padded
-from ctr.kernels.request import find_items, find_members, flatten, join_context, reason_of
-from ctr.types import PADDING, Batch, Bytes, Int64, Position, Records, Rejected
+from ctr.kernels.records import judge
+from ctr.kernels.request import find_items, find_members, flatten
+from ctr.kernels.rows import BAD_EVENT
+from ctr.types import PADDING, Batch, Bytes, Events, Int64, Position, Records, Rejected
 
 _MEMBERS = 16
 _SHOWN = 80
+_MOST_DIGITS = 18
+_BLANKS = b" \t\r\n"
 
 WANTED = {
     "too_long": "an event of at most features.max_event_bytes bytes",
@@ -49,6 +54,15 @@ class RequestError(CtrError):
         self.status, self.path, self.got, self.wanted = status, path, got, wanted
 
 
+class Options(NamedTuple):
+    """What a request asks for beside the probabilities of all rows."""
+
+    top_k: int
+    """Only so many of the best rows; 0: all."""
+    explain: bool
+    """What each feature contributes."""
+
+
 def parse_request(parser: Parser, body: bytes, now_ms: int, max_rows: int) -> Batch:
     """One row for each of ``events``, or for ``context`` with each of ``candidates``.
 
@@ -65,22 +79,56 @@ def parse_request(parser: Parser, body: bytes, now_ms: int, max_rows: int) -> Ba
     ctr.features.request.RequestError: events[0].features.user must be a string, number, bool,
     null or array of strings; got '{}'
     """
+    return read_request(parser, body, now_ms, max_rows)[0].batch
+
+
+def read_request(
+    parser: Parser, body: bytes, now_ms: int, max_rows: int
+) -> tuple[Events, Options | None]:
+    """As ``parse_request``, with all that the parser says of each row, and what else was asked."""
     buffer = padded(body)
     members = _members(buffer, len(body))
+    options = _options(buffer, members)
     if "events" in members and "candidates" not in members and "context" not in members:
         spans = _items(buffer, members, "events", max_rows)
-        return _rows(parser, buffer, spans, now_ms, "events")
+        return _rows(parser, buffer, spans, now_ms, "events"), options
     if "context" in members and "candidates" in members and "events" not in members:
-        return _candidates(parser, buffer, members, now_ms, max_rows)
+        return _candidates(parser, buffer, members, now_ms, max_rows), options
     keys = ", ".join(sorted(members)) or "none of them"
     raise RequestError(422, "body", keys, "an object with events, or with context and candidates")
 
 
 def parse_events(parser: Parser, events: list[bytes], now_ms: int, path: str) -> Batch:
     """One row for each of ``events``, JSON objects of their own; errors name ``path[k]``."""
-    records = Records.of([event.replace(b"\n", b" ") for event in events])
-    spans = np.stack([records.starts, records.ends], 1)
-    return _rows(parser, records.buffer, spans, now_ms, path)
+    return _joined(parser, [event.replace(b"\n", b" ") for event in events], now_ms, path).batch
+
+
+def around_candidate(features: str) -> tuple[bytes, bytes]:
+    """What stands in an event before and behind the members of context and candidate.
+
+    >>> around_candidate("data.features")
+    (b'{"data":{"features":{', b'}}}')
+    """
+    if not features:
+        return b"{", b"}"
+    names = [json.dumps(name).encode() for name in features.split(".")]
+    before = b"{" + b":{".join(names) + b":{"
+    return before, b"}" * (len(names) + 1)
+
+
+def _options(buffer: Bytes, members: dict[str, tuple[int, int]]) -> Options | None:
+    top_k, explain = 0, False
+    if "top_k" in members:
+        text = _text(buffer, *members["top_k"])
+        if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
+            raise RequestError(422, "top_k", text, "a whole number of at least 1")
+        top_k = int(text)
+    if "explain" in members:
+        text = _text(buffer, *members["explain"])
+        if text not in ("true", "false"):
+            raise RequestError(422, "explain", text, "true or false")
+        explain = text == "true"
+    return Options(top_k, explain) if top_k or explain else None
 
 
 def _members(buffer: Bytes, length: int) -> dict[str, tuple[int, int]]:
@@ -89,8 +137,10 @@ def _members(buffer: Bytes, length: int) -> dict[str, tuple[int, int]]:
     spans = np.empty((_MEMBERS, 4), np.int64)
     count = find_members(buffer, length, spans)
     if count < 0:
-        reason = REASONS[reason_of(buffer, length)]
-        wanted = WANTED.get(reason, "a JSON object")
+        whole = np.zeros(1, BAD_EVENT)
+        whole["end"] = length
+        judge(buffer, whole, np.zeros(length + PADDING, np.uint8))
+        wanted = WANTED.get(REASONS[whole["reason"][0]], "a JSON object")
         raise RequestError(422, "body", _text(buffer, 0, length), wanted)
     if count > _MEMBERS:
         raise RequestError(422, "body", f"{count} keys", f"an object of at most {_MEMBERS} keys")
@@ -122,35 +172,34 @@ def _candidates(
     members: dict[str, tuple[int, int]],
     now_ms: int,
     max_rows: int,
-) -> Batch:
+) -> Events:
     context = members["context"]
     if buffer[context[0]] != ord("{"):
         raise RequestError(422, "context", _text(buffer, *context), "a JSON object")
     spans = _items(buffer, members, "candidates", max_rows)
-    name = parser.spec.features
-    before = b'{"' + b'":{"'.join(json.dumps(p)[1:-1].encode() for p in name.split(".")) + b'":{'
-    behind = b"}" * (before.count(b"{"))
-    if not name:
-        before, behind = b"{", b"}"
-    lengths = spans[:, 1] - spans[:, 0]
-    each = len(before) + len(behind) + context[1] - context[0] + 1
-    out = np.zeros(int(lengths.sum()) + each * len(spans) + PADDING, np.uint8)
-    joined = np.empty((len(spans), 2), np.int64)
-    parts = [np.frombuffer(bytearray(part), np.uint8) for part in (before, behind)]
-    join_context(buffer, np.array(context, np.int64), spans, parts[0], parts[1], out, joined)
+    before, behind = around_candidate(parser.spec.features)
+    shared = buffer[context[0] + 1 : context[1] - 1].tobytes().strip(_BLANKS)
+    own = [buffer[start + 1 : end - 1].tobytes().strip(_BLANKS) for start, end in spans.tolist()]
     if "ts" in members:
         now_ms = _time(buffer, members["ts"])
-    return _rows(parser, out, joined, now_ms, "candidates")
+    events = [before + b",".join(filter(None, (shared, one))) + behind for one in own]
+    return _joined(parser, events, now_ms, "candidates")
 
 
 def _time(buffer: Bytes, span: tuple[int, int]) -> int:
     text = _text(buffer, *span)
-    if not text.lstrip("-").isdecimal() or len(text) > 18:
+    if not text.lstrip("-").isdecimal() or len(text) > _MOST_DIGITS:
         raise RequestError(422, "ts", text, WANTED["ts"])
     return int(text)
 
 
-def _rows(parser: Parser, buffer: Bytes, spans: Int64, now_ms: int, path: str) -> Batch:
+def _joined(parser: Parser, events: list[bytes], now_ms: int, path: str) -> Events:
+    records = Records.of(events)
+    spans = np.stack([records.starts, records.ends], 1)
+    return _rows(parser, records.buffer, spans, now_ms, path)
+
+
+def _rows(parser: Parser, buffer: Bytes, spans: Int64, now_ms: int, path: str) -> Events:
     starts, ends = np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1])
     count = len(starts)
     times, offsets = np.full(count, now_ms, np.int64), np.arange(count)
@@ -159,7 +208,7 @@ def _rows(parser: Parser, buffer: Bytes, spans: Int64, now_ms: int, path: str) -
     )
     if len(events.rejected):
         raise _refusal(parser, buffer, events.rejected, path)
-    return events.batch
+    return events
 
 
 def _refusal(parser: Parser, buffer: Bytes, rejected: Rejected, path: str) -> RequestError:

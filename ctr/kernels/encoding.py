@@ -142,30 +142,36 @@ def read_positions(data: Any, at: Any, count: Any) -> Any:
 
 
 @jit
-def decode_structure(data: Any, limit: int, ids: Any, masks: Any) -> Any:
-    """Read ``len(ids)`` pages from ``data`` (uint8); safe for any bytes.
+def decode_structure(
+    data: Any, at: int, page: int, limit: int, ids: Any, masks: Any, last: bool
+) -> Any:
+    """Read ``len(ids)`` pages from ``data[at:]`` (uint8), after ``page``; safe for any bytes.
 
-    Page numbers must be below ``limit``. Returns (what is wrong or 0, listed coordinates).
+    The first pages of all begin at 0 after page -1; with ``last`` nothing must follow. Page numbers
+    must be below ``limit``. Returns (what is wrong or 0, listed coordinates, the place and the page
+    to go on from).
     """
-    at, page, entries, size = np.int64(0), np.int64(-1), np.int64(0), len(data)
+    at, page, entries, size = np.int64(at), np.int64(page), np.int64(0), len(data)
     for i in range(len(ids)):
         gap, at = read_varint(data, at, size)
         if at < 0 or at >= size:
-            return TRUNCATED, 0
+            return TRUNCATED, 0, at, page
         page += gap + 1
         if page >= limit:
-            return TOO_LARGE, 0
+            return TOO_LARGE, 0, at, page
         count = np.int64(data[at])
         at += 1
         if count > 64:
-            return BAD_COUNT, 0
+            return BAD_COUNT, 0, at, page
         length = count if count < BITMAP_FROM else 8
         if at + length > size:
-            return TRUNCATED, 0
+            return TRUNCATED, 0, at, page
         ids[i] = page
         masks[i] = read_positions(data, at, count) if count else _ZERO
         if count and masks[i] == _ZERO:
-            return NOT_ASCENDING, 0
+            return NOT_ASCENDING, 0, at, page
         at += length
         entries += count
-    return (0, entries) if at == size else (TRAILING, 0)
+    if last and at != size:
+        return TRAILING, 0, at, page
+    return 0, entries, at, page

@@ -18,7 +18,6 @@ from ctr.kernels.characters import (
     COLON,
     COMMA,
     DIGIT_0,
-    NEWLINE,
     OPEN_OBJECT,
     QUOTE,
     skip_blank,
@@ -35,7 +34,7 @@ from ctr.kernels.values import emit_crosses, emit_time_features, read_feature, s
 from ctr.kernels.verdict import DEPTH_LIMIT
 
 # numpy integers: a plain constant as an argument would have the callee compiled once more
-_TOP, _INSIDE, _NESTED_IN = (np.int64(place) for place in (TOP, INSIDE, NESTED_IN))
+_INSIDE, _NESTED_IN = (np.int64(place) for place in (INSIDE, NESTED_IN))
 _NOBODY = np.int64(-1)
 _HALF = np.uint64(32)
 REPEATED = -2
@@ -71,22 +70,33 @@ def finish_event(spec: Any, work: Any, rows: Any) -> int:
 
 @part
 def read_event(
-    buffer: Any, i: int, end: int, spec: Any, names: Any, work: Any, rows: Any
-) -> tuple[int, int]:
+    buffer: Any,
+    i: int,
+    end: int,
+    spec: Any,
+    names: Any,
+    work: Any,
+    rows: Any,
+    base: int,
+    place: int,
+    before: int,
+) -> tuple[int, int, int]:
     """Read the event at ``i`` and the objects in it that matter into the row that was begun.
 
-    Returns a reason, OK or MALFORMED, and where it stopped: on OK, where the line ends.
+    An object that is only the features of an event says so by ``place``, and by ``base`` how deep
+    it would stand in one. ``before`` is the entry of the name that was read before, 0 for none.
+    Returns a reason, OK or MALFORMED, where it stopped (on OK past the blanks behind the object),
+    and the entry of the last name.
     """
     if i >= end or byte(buffer, i) != OPEN_OBJECT:
-        return reasons.MALFORMED, i
-    level = np.int64(0)
-    _open_level(work, level, _TOP, np.uint64(0), _NOBODY, spec)
-    before = np.int64(0)
+        return reasons.MALFORMED, i, before
+    level = base
+    _open_level(work, level, place, np.uint64(0), _NOBODY, spec)
     i = skip_blank(buffer, i + 1, end)
     empty_allowed = True
     while True:
         if i >= end:
-            return reasons.MALFORMED, i
+            return reasons.MALFORMED, i, before
         place, parent = work.levels[level].place, work.levels[level].entry
         run_end, before = read_run(buffer, i, end, spec, names, work, rows, place, parent, before)
         if run_end > i:
@@ -94,12 +104,12 @@ def read_event(
         elif byte(buffer, i) == QUOTE:
             i, entry, role, hashed = _read_key(buffer, i + 1, end, spec, names, work, level, before)
             if i < 0 or i >= end:
-                return (reasons.REPEATED_KEY if i == REPEATED else reasons.MALFORMED), i
+                return (reasons.REPEATED_KEY if i == REPEATED else reasons.MALFORMED), i, entry
             before = entry
             if byte(buffer, i) == OPEN_OBJECT and _descends(work, level, role):
                 level += 1
                 if level >= DEPTH_LIMIT:
-                    return reasons.MALFORMED, i
+                    return reasons.MALFORMED, i, before
                 inner = _INSIDE if role == roles.FEATURES else _NESTED_IN
                 _open_level(work, level, inner, hashed, entry, spec)
                 if inner == _NESTED_IN:
@@ -117,25 +127,23 @@ def read_event(
                 levels = DEPTH_LIMIT - 1 - level
                 code, i = read_field(buffer, i, end, spec.predicting, work.current, role, levels)
             if code != reasons.OK:
-                return code, i
+                return code, i, before
         elif byte(buffer, i) != CLOSE_OBJECT or not empty_allowed:
-            return reasons.MALFORMED, i
+            return reasons.MALFORMED, i, before
         while True:
             i = skip_blank(buffer, i, end)
             if i >= end:
-                return reasons.MALFORMED, i
+                return reasons.MALFORMED, i, before
             if byte(buffer, i) == COMMA:
                 i = skip_blank(buffer, i + 1, end)
                 empty_allowed = False
                 break
             if byte(buffer, i) != CLOSE_OBJECT:
-                return reasons.MALFORMED, i
+                return reasons.MALFORMED, i, before
             i += 1
             level -= 1
-            if level < 0:
-                i = skip_blank(buffer, i, end)
-                ended = i >= end or byte(buffer, i) == NEWLINE
-                return (reasons.OK if ended else reasons.MALFORMED), i
+            if level < base:
+                return reasons.OK, skip_blank(buffer, i, end), before
 
 
 @part
@@ -179,7 +187,7 @@ def _read_key(
         follow(names, before, entry)
     work.current[0].key_end = i - 1
     role = work.levels[level].role if entry < 0 else np.int64(names.entries[entry].role)
-    if place == _TOP and _is_repeated(names, work, entry, hashed):
+    if place == TOP and _is_repeated(names, work, entry, hashed):
         return REPEATED, entry, role, hashed
     i = skip_blank(buffer, i, end)
     if i >= end or byte(buffer, i) != COLON:

@@ -1,33 +1,43 @@
-"""Sparse pages: 64 coordinates, a bit for each non-zero one, and the values in an arena.
+"""Weights in pages: a directory, and an arena of chunks of one cache line that it points into.
 
-Page p holds the coordinates 64 p to 64 p + 63. Its entry of the ``directory`` is a mask of the
-non-zero ones and the offset of the first value; the others follow in the order of their
-coordinates, so the value of bit j is as many places on as there are bits below j. An arena is one
-block of memory seen twice: as int16 units (``narrow``: q2.13, one unit a value) and as float32
-(``wide``: two units a value, on an even unit). A page is wide when one of its values is not a
-q2.13 number; bit 31 of the offset says so.
+A *stored page* is 2^shift coordinates; ``shift`` is one of a model's choices, made for its density
+(``ctr.model.arena``). The page's entry of the ``directory`` is the unit (2 bytes) of the arena
+where its chunk begins; 0, a line of zeros, when it has no weights. A chunk is
 
-Pages that travel are ``ids`` (int64, ascending), ``masks`` (uint64, the listed coordinates) and
-``values`` (float32, all listed ones, end to end). A *patch* changes what it lists, 0 clearing it;
-the *content* of a page lists all that is not zero.
+    head     1 unit: how many weights; negative (bit 15) when their values are float32
+    index    where they are in the page, ascending: a mask of 1 unit (shift up to 4), a byte each
+             and one more if that is odd (up to 8), or a unit each (up to 14)
+    values   in the same order: q2.13 numbers of 1 unit, or float32 of 2 units, low half first
+
+Values are float32 when one of the page's is not a q2.13 number. A chunk of up to 64 bytes lies in
+one cache line, so that a weight is looked up in two: the directory's and the chunk's.
+
+Pages that *travel* are 64 coordinates: ``ids`` (int64, ascending), ``masks`` (uint64, the listed
+coordinates) and ``values`` (float32, all listed ones, end to end). A *patch* changes what it
+lists, 0 clearing it; the *content* of a page lists all that is not zero.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ctr.kernels.memory import trailing_zeros
 from ctr.kernels.options import inline, jit
 
-ENTRY = np.dtype([("mask", "<u8"), ("offset", "<u4")])
-"""An entry of the directory: 12 bytes a page."""
-
-WIDE = np.uint32(1 << 31)
-UNITS = np.uint32((1 << 31) - 1)
 STEP = np.float32(2.0**-13)
 """The distance of two q2.13 numbers."""
+
+MASKS, BYTES, SHORTS = 4, 8, 14
+"""The largest shifts whose chunks have a mask, a byte and a unit for each weight as index."""
+
+SHIFT = 0
+"""Where ``layout`` has the shift."""
+
+COUNT = 0x7FFF
+TRAVEL = 6
+"""Bits of a page that travels."""
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
@@ -36,6 +46,19 @@ _S1, _S2, _S4, _S56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+
+
+class Arrays(NamedTuple):
+    """A model's memory as kernels take it, of the same types for every model.
+
+    ``layout``: uint64[8], the shift first; ``directory``: uint32 a stored page; ``octets`` and
+    ``units``: the arena, as uint8 and as int16, at a multiple of 64 bytes.
+    """
+
+    layout: Any
+    directory: Any
+    octets: Any
+    units: Any
 
 
 @inline
@@ -73,90 +96,128 @@ def is_narrow(value: Any) -> Any:
 
 
 @inline
-def page_of(coordinate: Any) -> Any:
-    """The page of a coordinate (uint64)."""
-    return np.int64(coordinate >> np.uint64(6))
+def values_from(shift: Any, count: Any) -> Any:
+    """The units of a chunk that its values come after."""
+    if shift <= MASKS:
+        return 2
+    if shift <= BYTES:
+        return 1 + ((count + 1) >> 1)
+    return 1 + count
 
 
 @inline
-def units_of(offset: Any) -> Any:
-    """The unit of the arena where a page's values start."""
-    return np.int64(offset & UNITS)
+def value_at(units: Any, at: Any, rank: Any, broad: Any) -> Any:
+    """Number ``rank`` of the values that begin at unit ``at``."""
+    if broad:
+        low, high = np.int64(units[at + 2 * rank]), np.int64(units[at + 2 * rank + 1])
+        return np.uint32((low & 0xFFFF) | (high & 0xFFFF) << 16).view(np.float32)
+    return np.float32(units[at + rank]) * STEP
 
 
 @inline
-def value_at(narrow: Any, wide: Any, offset: Any, rank: int) -> Any:
-    """The value number ``rank`` of the page whose values start at ``offset``."""
-    if offset & WIDE:
-        return wide[(units_of(offset) >> 1) + rank]
-    return np.float32(narrow[np.int64(offset) + rank]) * STEP
+def span_bits(shift: Any, other: Any) -> Any:
+    """Bits of the least number of coordinates that are whole pages of two sizes."""
+    return max(np.int64(shift), np.int64(other), np.int64(TRAVEL))
 
 
 @inline
-def weight_at(directory: Any, narrow: Any, wide: Any, coordinate: Any) -> Any:
-    """The weight (float32) of a coordinate (uint64 within the directory)."""
-    page, bit = page_of(coordinate), coordinate & np.uint64(63)
-    mask = directory[page]["mask"]
-    if (mask >> bit) & _ONE == _ZERO:
-        return np.float32(0.0)
-    rank = popcount(mask & ((_ONE << bit) - _ONE))
-    return value_at(narrow, wide, directory[page]["offset"], rank)
+def unpack(arrays: Any, page: Any, base: Any, where: Any, what: Any, n: Any) -> Any:
+    """Put a stored page's weights behind the ``n`` there are; returns how many there are then.
+
+    ``where`` (int64) gets positions in the page, ``base`` added, ``what`` (float32) the values.
+    """
+    at = np.int64(arrays.directory[page])
+    if at == 0:
+        return n
+    shift, head = np.int64(arrays.layout[SHIFT]), np.int64(arrays.units[at])
+    count = head & COUNT
+    values = at + values_from(shift, count)
+    if shift <= MASKS:
+        left = np.uint64(np.int64(arrays.units[at + 1]) & 0xFFFF)
+        for k in range(count):
+            where[n + k] = base + trailing_zeros(left)
+            left = left & (left - _ONE)
+    elif shift <= BYTES:
+        for k in range(count):
+            where[n + k] = base + np.int64(arrays.octets[2 * at + 2 + k])
+    else:
+        for k in range(count):
+            where[n + k] = base + np.int64(arrays.units[at + 1 + k])
+    for k in range(count):
+        what[n + k] = value_at(arrays.units, values, k, head < 0)
+    return n + count
 
 
 @inline
-def unpack_page(directory: Any, narrow: Any, wide: Any, page: int, out: Any) -> Any:
-    """Write a page's 64 weights to ``out`` (float32[64]); returns its mask."""
+def unpack_span(arrays: Any, bits: Any, span: Any, where: Any, what: Any) -> Any:
+    """The weights of the coordinates from ``span << bits`` on, 2^bits of them; how many those are.
+
+    ``bits`` is at least the shift; positions are counted from the span's beginning.
+    """
+    shift, n = np.int64(arrays.layout[SHIFT]), 0
+    first = span << (bits - shift)
+    for page in range(first, first + (1 << (bits - shift))):
+        n = unpack(arrays, page, (page - first) << shift, where, what, n)
+    return n
+
+
+@jit
+def content(arrays: Any, first: int, last: int) -> Any:
+    """What the pages ``first`` to ``last - 1`` hold, empty ones left out: (ids, masks, values)."""
+    bits = span_bits(arrays.layout[SHIFT], 0)
+    fold = bits - TRAVEL
+    where, what = np.empty(1 << bits, np.int64), np.empty(1 << bits, np.float32)
+    ids, masks = np.empty(0, np.int64), np.empty(0, np.uint64)
+    values = np.empty(0, np.float32)
+    for filling in range(2):
+        pages, at, before = 0, 0, np.int64(-1)
+        for span in range(first >> fold, (last + (1 << fold) - 1) >> fold):
+            for k in range(unpack_span(arrays, bits, span, where, what)):
+                page = (span << fold) + (where[k] >> TRAVEL)
+                if page < first or page >= last:
+                    continue
+                if page != before:
+                    before, pages = page, pages + 1
+                if filling:
+                    ids[pages - 1] = page
+                    masks[pages - 1] |= _ONE << np.uint64(where[k] & 63)
+                    values[at] = what[k]
+                at += 1
+        if not filling:
+            ids, masks = np.empty(pages, np.int64), np.zeros(pages, np.uint64)
+            values = np.empty(at, np.float32)
+    return ids, masks, values
+
+
+@inline
+def spread(arrays: Any, page: Any, where: Any, what: Any, out: Any) -> Any:
+    """Write the 64 weights of a page that travels to ``out`` (float32[64]); returns its mask."""
+    bits = span_bits(arrays.layout[SHIFT], 0)
+    fold = bits - TRAVEL
+    mine, mask = page & ((1 << fold) - 1), _ZERO
     out[:] = np.float32(0.0)
-    mask, offset = directory[page]["mask"], directory[page]["offset"]
-    left, rank = mask, 0
-    while left != _ZERO:
-        out[trailing_zeros(left)] = value_at(narrow, wide, offset, rank)
-        left, rank = left & (left - _ONE), rank + 1
+    for k in range(unpack_span(arrays, bits, page >> fold, where, what)):
+        if where[k] >> TRAVEL == mine:
+            out[where[k] & 63] = what[k]
+            mask |= _ONE << np.uint64(where[k] & 63)
     return mask
 
 
-@inline
-def lay_over(mask: Any, values: Any, at: int, out: Any) -> int:
-    """Write the listed values ``values[at:]`` over ``out`` (float32[64]); returns their end."""
-    while mask != _ZERO:
-        out[trailing_zeros(mask)] = values[at]
-        mask, at = mask & (mask - _ONE), at + 1
-    return at
-
-
 @jit
-def gather(directory: Any, narrow: Any, wide: Any, ids: Any, listed: Any) -> Any:
-    """The values at the listed coordinates, zeros too: float32, of the pages one after another.
-
-    ``listed`` is uint64[k]; an empty one asks for each page's own mask. Returns (masks, values).
-    """
-    masks = np.empty(len(ids), np.uint64)
-    total = 0
-    for i in range(len(ids)):
-        masks[i] = listed[i] if len(listed) else directory[ids[i]]["mask"]
-        total += popcount(masks[i])
-    values = np.empty(total, np.float32)
-    page = np.empty(64, np.float32)
-    at = 0
-    for i in range(len(ids)):
-        unpack_page(directory, narrow, wide, ids[i], page)
-        left = masks[i]
-        while left != _ZERO:
-            values[at] = page[trailing_zeros(left)]
-            left, at = left & (left - _ONE), at + 1
-    return masks, values
-
-
-@jit
-def differing(directory: Any, narrow: Any, wide: Any, ids: Any, masks: Any, values: Any) -> Any:
+def differing(arrays: Any, ids: Any, masks: Any, values: Any) -> Any:
     """Per page a mask (uint64[k]) of where new *content* differs from the model's."""
+    room = 1 << span_bits(arrays.layout[SHIFT], 0)
+    where, what = np.empty(room, np.int64), np.empty(room, np.float32)
     old, new = np.empty(64, np.float32), np.empty(64, np.float32)
     changed = np.zeros(len(ids), np.uint64)
     at = 0
     for i in range(len(ids)):
-        union = unpack_page(directory, narrow, wide, ids[i], old) | masks[i]
+        union = spread(arrays, ids[i], where, what, old) | masks[i]
         new[:] = np.float32(0.0)
-        at = lay_over(masks[i], values, at, new)
+        listed = masks[i]
+        while listed != _ZERO:
+            new[trailing_zeros(listed)] = values[at]
+            listed, at = listed & (listed - _ONE), at + 1
         while union != _ZERO:
             j = trailing_zeros(union)
             if old[j] != new[j]:

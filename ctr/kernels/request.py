@@ -1,24 +1,21 @@
-"""Finding the events of a prediction request, and joining a context to each candidate."""
+"""Finding the members of a prediction request and the items in them, one by one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ctr.kernels.characters import (
     BACKSLASH,
     CLOSE_ARRAY,
-    CLOSE_OBJECT,
     COMMA,
     NEWLINE,
     OPEN_OBJECT,
     QUOTE,
     skip_blank,
 )
-from ctr.kernels.options import jit, outline
+from ctr.kernels.options import jit
 from ctr.kernels.scan import skip_value
-from ctr.kernels.verdict import DEPTH_LIMIT, verdict
+from ctr.kernels.verdict import DEPTH_LIMIT
 
 _LEVELS = DEPTH_LIMIT + 2  # an event of full depth stands in an array in an object
 
@@ -80,42 +77,3 @@ def find_items(buffer: Any, start: int, end: int, spans: Any) -> int:
         if i < end and buffer[i] == COMMA:
             i = skip_blank(buffer, i + 1, end)
     return count
-
-
-@jit
-def join_context(
-    buffer: Any, context: Any, spans: Any, before: Any, behind: Any, out: Any, joined: Any
-) -> int:
-    """Write ``before`` {context's members, candidate's members} ``behind`` for each candidate.
-
-    ``context`` (start, end) and ``spans`` are objects in ``buffer``; ``out`` (uint8) is large
-    enough; ``joined`` (int64[k, 2]) gets the spans in it. Returns the bytes written.
-    """
-    at = 0
-    for k in range(len(spans)):
-        joined[k, 0] = at
-        at = _copy(before, 0, len(before), out, at)
-        at = _copy(buffer, context[0] + 1, context[1] - 1, out, at)
-        inner = skip_blank(buffer, spans[k, 0] + 1, spans[k, 1])
-        shared = skip_blank(buffer, context[0] + 1, context[1])
-        if buffer[inner] != CLOSE_OBJECT and buffer[shared] != CLOSE_OBJECT:
-            out[at] = COMMA
-            at += 1
-        at = _copy(buffer, spans[k, 0] + 1, spans[k, 1] - 1, out, at)
-        at = _copy(behind, 0, len(behind), out, at)
-        joined[k, 1] = at
-    return at
-
-
-@outline
-def _copy(source: Any, start: int, end: int, target: Any, at: int) -> int:
-    for i in range(start, end):
-        target[at] = source[i]
-        at += 1
-    return at
-
-
-@jit
-def reason_of(buffer: Any, end: int) -> int:
-    """Why a request is no JSON object: the code of ``ctr.kernels.reasons``."""
-    return verdict(buffer, np.int64(0), end, np.zeros(end + 64, np.uint8))

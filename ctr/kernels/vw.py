@@ -48,7 +48,7 @@ def parse_lines(
     rows: Any,
     cursor: Any,
 ) -> bool:
-    """``ctr.kernels.records.parse_records`` for Vowpal Wabbit's text; reasons are final."""
+    """``ctr.kernels.records.parse`` of records for Vowpal Wabbit's text; reasons are final."""
     record, i, line, found = cursor[0], cursor[1], cursor[2], cursor[3]
     while record < len(starts):
         end = ends[record]

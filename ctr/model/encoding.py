@@ -5,6 +5,8 @@ Nothing is rounded here: ``decode`` gives back what ``encode`` took.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -118,20 +120,84 @@ def decode(data: Data, limit: int) -> tuple[Header, Pages]:
     Raises DamagedFileError for what no ``encode`` wrote, and IncompatibleError for an encoding
     that this version does not know. Columns other than ``w`` are passed over.
     """
+    header, parts = decode_parts(data, limit, most=0)
+    return header, Pages.joined(list(parts))
+
+
+def decode_parts(data: Data, limit: int, most: int) -> tuple[Header, Iterator[Pages]]:
+    """The same, ``most`` pages at a time (0: all at once), so that they need not all be in memory.
+
+    The lengths are checked at once, so the header's counts are no more than the bytes there are;
+    what else is wrong is found, and raised, when its part is read: until all parts are, none of
+    them may be served.
+    """
     header, at = read_header(data)
-    ids, masks = np.empty(header.pages, np.int64), np.empty(header.pages, np.uint64)
     structure = np.frombuffer(data, np.uint8, header.structure, at)
-    wrong, entries = kernels.decode_structure(structure, limit, ids, masks)
-    if wrong or entries != header.entries:
-        raise DamagedFileError(
-            f"encoded pages are damaged: {_WRONG.get(wrong, 'another count than the header says')}"
-        )
     at += header.structure
     for column in header.columns:
         if column.name == "w":
-            return header, Pages(ids, masks, _values(data, at, column, entries))
+            weights = _Weights(data, at, column, header.entries)
+            return header, _parts(structure, weights, header, limit, most)
         at += column.bytes
     raise DamagedFileError("encoded pages are damaged: no column w")
+
+
+def _parts(
+    structure: NDArray[np.uint8], weights: _Weights, header: Header, limit: int, most: int
+) -> Iterator[Pages]:
+    first, at, page, entries = 0, 0, -1, 0
+    last = False
+    while not last:
+        count = min(most or header.pages, header.pages - first)
+        first += count
+        last = first == header.pages
+        ids, masks = np.empty(count, np.int64), np.empty(count, np.uint64)
+        wrong, listed, at, page = kernels.decode_structure(
+            structure, at, page, limit, ids, masks, last
+        )
+        entries += listed
+        if wrong or entries > header.entries or (last and entries != header.entries):
+            problem = _WRONG.get(wrong, "another count than the header says")
+            raise DamagedFileError(f"encoded pages are damaged: {problem}")
+        yield Pages(ids, masks, weights.take(listed, last))
+
+
+class _Weights:
+    """The column ``w``, read from its beginning on."""
+
+    def __init__(self, data: Data, at: int, column: Column, entries: int) -> None:
+        if column.encoding not in ENCODINGS:
+            known = ", ".join(ENCODINGS)
+            raise IncompatibleError(
+                f"weights are encoded as {column.encoding!r}; this version reads {known}"
+            )
+        dtype = np.dtype("<i2" if column.encoding == "q2.13" else "<f4")
+        rest = column.bytes - dtype.itemsize * entries
+        if rest < 0:
+            raise DamagedFileError("encoded pages are damaged: fewer weights than coordinates")
+        if rest % 4 or (rest and dtype.itemsize == 4):
+            raise DamagedFileError("encoded pages are damaged: weights that no encoder wrote")
+        self._cells = np.frombuffer(data, dtype, entries, at)
+        self._escaped = np.frombuffer(data, "<f4", rest // 4, at + dtype.itemsize * entries)
+
+    def take(self, count: int, last: bool) -> Float32:
+        """The next ones, float32; ``last`` if none must be left."""
+        cells, self._cells = self._cells[:count], self._cells[count:]
+        if cells.dtype == np.float32:
+            values = cells.astype(np.float32)
+        else:
+            escapes = cells == _ESCAPE
+            escaped = int(escapes.sum())
+            values = cells * STEP
+            if escaped <= len(self._escaped):
+                values[escapes] = self._escaped[:escaped]
+            whole = escaped == len(self._escaped) if last else escaped <= len(self._escaped)
+            self._escaped = self._escaped[escaped:]
+            if not whole:
+                raise DamagedFileError("encoded pages are damaged: weights that no encoder wrote")
+        if not np.isfinite(values).all():
+            raise DamagedFileError("encoded pages are damaged: weights that no encoder wrote")
+        return values
 
 
 def _on_grid(values: Float32) -> NDArray[np.bool_]:
@@ -146,25 +212,3 @@ def _to_q213(values: Float32) -> bytes:
     cells = np.full(len(values), _ESCAPE, "<i2")
     cells[on_grid] = (values[on_grid] / STEP).astype("<i2")
     return cells.tobytes() + values[~on_grid].astype("<f4").tobytes()
-
-
-def _values(data: Data, at: int, column: Column, entries: int) -> Float32:
-    if column.encoding not in ENCODINGS:
-        raise IncompatibleError(
-            f"weights are encoded as {column.encoding!r}; this version reads {', '.join(ENCODINGS)}"
-        )
-    width = 2 if column.encoding == "q2.13" else 4
-    if column.bytes < width * entries:
-        raise DamagedFileError("encoded pages are damaged: fewer weights than coordinates")
-    if width == 4:
-        values, escaped = np.frombuffer(data, "<f4", entries, at).astype(np.float32), 0
-    else:
-        cells = np.frombuffer(data, "<i2", entries, at)
-        escapes = cells == _ESCAPE
-        escaped = int(escapes.sum())
-        values = cells * STEP
-        if column.bytes == 2 * entries + 4 * escaped:
-            values[escapes] = np.frombuffer(data, "<f4", escaped, at + 2 * entries)
-    if column.bytes != width * entries + 4 * escaped or not np.isfinite(values).all():
-        raise DamagedFileError("encoded pages are damaged: weights that no encoder wrote")
-    return values

@@ -80,6 +80,7 @@ def drop(model: SparseModel, rule: Rule) -> tuple[SparseModel, Float32]:
     pages = model.pages()
     kept = rule.keeps(pages.coordinates(), pages.values)
     smaller = SparseModel(model.bits)
+    smaller.reserve(int(kept.sum()), model.mostly_wide)
     smaller.patch(pages.choose(kept))
     return smaller, pages.values[~kept]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctr import files
 from ctr.errors import DamagedFileError, SettingError
-from ctr.model.encoding import decode, encode
+from ctr.model.encoding import decode_parts, encode
 from ctr.model.manifest import Manifest
-from ctr.model.sparse import SparseModel
+from ctr.model.sparse import Allocate, SparseModel
 from ctr.model.update import check
 
 MAGIC = b"CTRMODL1"
@@ -25,6 +28,9 @@ HOLD = "hold"
 """A file of this name in the directory holds the number of the version that is to be served."""
 
 _PAGES = "pages"
+_PART = 1 << 18
+"""Pages that are decoded at a time."""
+
 _NAME = re.compile(r"(\d{12,20})-(\d{13,20})\.model")
 _HOUR, _DAY = 3_600_000, 86_400_000
 
@@ -55,20 +61,43 @@ def write(path: Path, manifest: Manifest, model: SparseModel) -> int:
     return files.write(path, MAGIC, json.loads(complete.to_bytes()), sections)
 
 
-def read(path: Path) -> Snapshot:
-    """Read and check a snapshot.
+def read(path: Path, allocate: Allocate | None = None) -> Snapshot:
+    """Read and check a snapshot; ``allocate`` is as for ``SparseModel``.
 
+    The file is mapped and read a part at a time: beside the model there is little in memory.
     Raises DamagedFileError, IncompatibleError (written by a later version of ctr) and OSError.
     """
-    meta, sections = files.read(path, MAGIC, frozenset({_PAGES}))
+    meta, sections = files.parse(_mapped(path), MAGIC, frozenset({_PAGES}), str(path))
     manifest = Manifest.from_bytes(json.dumps(meta).encode())
     if _PAGES not in sections:
         raise DamagedFileError(f"{path} is damaged: it holds no weights")
-    model = SparseModel(manifest.bits)
-    data = np.ascontiguousarray(sections[_PAGES].reshape(-1)).view(np.uint8)
-    model.patch(decode(data.data, model.page_count)[1])
-    check(manifest, model.nonzero, model.digest)
+    data = np.ascontiguousarray(sections[_PAGES].reshape(-1)).view(np.uint8).data
+    model = SparseModel(manifest.bits, allocate)
+    try:
+        header, parts = decode_parts(data, model.page_count, _PART)
+        model.reserve(header.entries, wide=manifest.encoding == "float32")
+        for part in parts:
+            model.patch(part)
+        check(manifest, model.nonzero, model.digest)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{path}: {error}") from None
     return Snapshot(manifest, model)
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file, read when they are looked at."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # no system maps nothing
+            return np.empty(0, np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def describe(path: Path) -> Manifest:
+    """The manifest of a snapshot, quickly: the weights are neither read nor checked.
+
+    Raises as ``read`` does.
+    """
+    return Manifest.from_bytes(json.dumps(files.read_meta(path, MAGIC)).encode())
 
 
 def find(path: str | Path, key: str = "MODEL") -> Path:

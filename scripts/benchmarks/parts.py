@@ -27,8 +27,8 @@ class Sizes:
     """How much of everything: events by kind of stream, those by way of Kafka, features for slow
     programs (events are as many times fewer), the counts of events whose cost is compared, and
     the features of the other events that costs are compared on; repeats; tables (bits) of the
-    roofline; events that served models have learned, and seconds of load; and the folder that
-    the events are made in.
+    roofline; models that are served (bits, weights, encoding); events that servers under load have
+    learned, and seconds of load; and the folder that the events are made in.
     """
 
     streams: dict[str, int]
@@ -38,7 +38,8 @@ class Sizes:
     features: int
     repeats: int
     tables: tuple[str, ...]
-    served: int
+    held: tuple[tuple[int, int, str], ...]
+    learned: int
     loaded_seconds: float
     files: Path = ROOT / "build" / "bench"
 
@@ -57,7 +58,14 @@ FULL = Sizes(
     features=20_000_000,
     repeats=5,
     tables=("18", "22", "24", "26", "28"),
-    served=300_000,
+    held=(
+        (18, 150_000, "q2.13"),
+        (24, 250_000, "q2.13"),
+        (24, 1_000_000, "q2.13"),
+        (24, 1_000_000, "float32"),
+        (30, 50_000_000, "q2.13"),
+    ),
+    learned=300_000,
     loaded_seconds=4,
 )
 QUICK = Sizes(
@@ -74,7 +82,8 @@ QUICK = Sizes(
     features=200_000,
     repeats=1,
     tables=("18",),
-    served=5_000,
+    held=((16, 20_000, "q2.13"),),
+    learned=5_000,
     loaded_seconds=1,
 )
 

@@ -133,7 +133,7 @@ def _asked(
 
 def _started(sizes: Sizes, folder: Path, stack: ExitStack) -> list[Server]:
     """Every server with its model, answering; the first one is the limit of them all."""
-    events, vw_text = stream_files(sizes, _KIND, sizes.served)
+    events, vw_text = stream_files(sizes, _KIND, sizes.learned)
     run([*ours("request_bodies"), events, str(folder / "bodies")])
     models = folder / "models"
     run([*CTR, "train", events, "--bits", BITS, "--set", f"publish.directory={models}"], folder)

@@ -119,6 +119,24 @@ def measured(title: str, scale: dict[str, float] | None = None) -> Callable[[lis
     return text
 
 
+def held(rows: list[Row]) -> str:
+    """Models as a server holds them."""
+    head = ["weights", "coordinates", "encoding", "bytes a weight", "after changes"]
+    head += ["lookup, ns: hot", "cold", "MiB", "loading, MiB", "CPU s"]
+    measures = ["bytes_a_weight", "most_bytes_a_weight", "hot_ns", "cold_ns"]
+    measures += ["model_mib", "peak_mib", "load_seconds"]
+    changes = (10_000, 100_000)
+    for count in changes:
+        head += [f"{count // 1000} k changes, ms: stage", "commit"]
+        measures += [f"stage_{count}", f"commit_{count}"]
+    cells = [
+        [figure(row["weights"]["median"]), f"2^{row['bits']}", row["encoding"]]
+        + [spread_figure(row.get(name)) for name in measures]
+        for row in rows
+    ]
+    return f"Models as they are served:\n\n{table(head, cells)}"
+
+
 def many(title: str) -> Callable[[list[Row]], str]:
     """Grids of more and more variants."""
 
@@ -223,5 +241,6 @@ TABLES = {
     "kernel": measured("The learner alone, events a CPU second:"),
     "roofline": rooflines("The learner beside its memory, events a CPU second:"),
     "parser": measured("The parser alone, a CPU second:"),
+    "held": held,
     "stages": measured("Where the time of file -> model goes, CPU microseconds an event:"),
 }

@@ -375,3 +375,17 @@ def test_contradicting_specifications_are_refused(
     with pytest.raises(SettingError) as error:
         Parser(Features(**settings_of))  # type: ignore[arg-type]
     assert message in str(error.value)
+
+
+def test_an_event_of_more_names_than_any_table_holds_is_too_long() -> None:
+    spec = Features(label="y", max_event_bytes=64)
+    flood = b"{" + b",".join(b'"k%d":1' % k for k in range(20_000)) + b"}"
+    good = b'{"y":1,"ad":"a"}' + b" " * 48
+    records = Records.of([b"\n".join([good, flood, good, good + b" "]), flood])
+    for predicting in (False, True):
+        events = Parser(spec, predicting=predicting).parse(records)
+        assert events.lines.tolist() == [0, 2]
+        assert [REASONS[code] for code in events.rejected.reasons] == ["too_long"] * 3
+        rejected = events.rejected
+        sizes = (rejected.ends - rejected.starts).tolist()
+        assert sizes == [len(flood), len(good) + 1, len(flood)]

@@ -70,7 +70,8 @@ def structure(pages: dict[int, list[int]]) -> np.ndarray:
 
 def decode(data: np.ndarray, pages: int, limit: int = 2**26):
     ids, masks = np.zeros(pages, np.int64), np.zeros(pages, np.uint64)
-    return encoding.decode_structure(data, limit, ids, masks), ids, masks
+    found = encoding.decode_structure(data, 0, -1, limit, ids, masks, True)
+    return found[:2], ids, masks
 
 
 page_sets = st.dictionaries(

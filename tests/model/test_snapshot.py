@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ctr import files
 from ctr.errors import DamagedFileError, IncompatibleError, SettingError
+from ctr.model import snapshot
 from ctr.model.manifest import Manifest
 from ctr.model.snapshot import HOLD, MAGIC, SnapshotStore, read, write
 from ctr.model.sparse import SparseModel
@@ -67,6 +70,133 @@ def test_any_changed_or_missing_byte_is_noticed(tmp_path):
         path.write_bytes(content[:at])
         with pytest.raises(DamagedFileError):
             read(path)
+
+
+def test_every_flipped_bit_of_a_small_file_and_every_length_is_noticed(tmp_path):
+    path = tmp_path / "m"
+    write(path, Manifest(version=4, spec=SPEC), model_of())
+    content = path.read_bytes()
+    for at in range(len(content)):
+        bad = bytearray(content)
+        bad[at] ^= 1 << at % 8
+        path.write_bytes(bad)
+        with pytest.raises((DamagedFileError, IncompatibleError)) as refused:
+            read(path)
+        assert str(path) in str(refused.value)
+        path.write_bytes(content[:at])
+        with pytest.raises(DamagedFileError, match=r"cut short|SHA-256"):
+            read(path)
+    path.write_bytes(content + b"\0")
+    with pytest.raises(DamagedFileError, match="SHA-256"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80\x04\x95", b"PK\x03\x04" + bytes(100), b"CTRCKPT1" + bytes(200), bytes(5000)],
+)
+def test_a_foreign_file_is_refused(tmp_path, content):
+    path = tmp_path / "m"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"is not a file of kind 'CTRMODL', or cut short"):
+        read(path)
+
+
+def framed(header: bytes, length: int | None = None, body: bytes = b"") -> bytes:
+    """A file with any header whose SHA-256 is right: what only a hand can make."""
+    size = len(header) if length is None else length
+    content = MAGIC + size.to_bytes(4, "little") + header + body
+    content += bytes(-len(content) % 64)
+    return content + hashlib.sha256(content).digest()
+
+
+def pages_header(**changes) -> bytes:
+    """The beginning of encoded pages that claim whatever ``changes`` says."""
+    column = {"name": "w", "encoding": "q2.13", "bytes": changes.pop("bytes", 2)}
+    said = {"version": 4, "pages": 1, "entries": 1, "structure": 3, "columns": [column]}
+    header = json.dumps(said | changes).encode()
+    return len(header).to_bytes(4, "little") + header + bytes(5)
+
+
+HUGE = 2**60
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "said"),
+    [
+        ([HUGE], b"", "bytes in section 'pages'"),
+        ([-1], b"", "bytes in section 'pages'"),
+        ([2**40, 2**40], b"", "bytes in section 'pages'"),
+        (None, pages_header(entries=HUGE), "fewer weights than coordinates"),
+        (None, pages_header(pages=HUGE), "the header and the length differ"),
+        (None, pages_header(structure=HUGE), "the header and the length differ"),
+        (None, pages_header(bytes=HUGE), "the header and the length differ"),
+        (None, b"\xff\xff\xff\xff", "hold no header"),
+    ],
+)
+def test_sizes_are_checked_before_memory_is_asked_for(tmp_path, shape, data, said):
+    """With 2^60 of anything: whoever believed it would not come back."""
+    path = tmp_path / "m"
+    section = {"name": "pages", "dtype": "|u1", "required": True}
+    sections = [section | {"shape": [len(data)] if shape is None else shape}]
+    meta = json.loads(Manifest(version=4, spec=SPEC).to_bytes())
+    header = json.dumps({"meta": meta, "sections": sections}).encode()
+    header += b" " * (-(len(header) + 12) % 64)
+    path.write_bytes(framed(header, body=data))
+    with pytest.raises(DamagedFileError, match=said) as refused:
+        read(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_header_longer_than_the_file_is_refused(tmp_path):
+    path = tmp_path / "m"
+    for length in (10**6, 2**32 - 1):
+        path.write_bytes(framed(b"{}", length))
+        with pytest.raises(DamagedFileError, match="its header is wrong"):
+            read(path)
+
+
+@pytest.mark.parametrize("encoding", ["q2.13", "float32"])
+def test_read_in_many_parts(tmp_path, monkeypatch, encoding):
+    """As a large one is: wrong numbers in the last part are found too."""
+    path = tmp_path / "m"
+    weights = {c: (-4.5 if c % 7 else 0.25) + c / 8192 for c in range(0, 1024, 3)}
+    manifest = Manifest(version=4, spec=SPEC, encoding=encoding)
+    write(path, manifest, model_of(weights))
+    whole = read(path).model
+    monkeypatch.setattr(snapshot, "_PART", 3)
+    parts = read(path).model
+    assert (
+        listed_in(parts.pages()) == listed_in(whole.pages()) == listed_in(model_of(weights).pages())
+    )
+    assert (parts.nonzero, parts.digest) == (whole.nonzero, whole.digest)
+
+    def last_weight(_, sections) -> None:
+        sections["pages"][-4:] = np.frombuffer(np.float32(np.nan).tobytes(), np.uint8)
+
+    rewrite(path, last_weight)
+    with pytest.raises(DamagedFileError, match="weights that no encoder wrote"):
+        read(path)
+
+
+def test_a_table_of_an_impossible_size_is_refused(tmp_path):
+    path = tmp_path / "m"
+    write(path, Manifest(version=4, spec=SPEC), model_of())
+    for bits in (0, 3, 33, 1000):
+        rewrite(path, lambda meta, _, bits=bits: meta["spec"].update(bits=bits))
+        with pytest.raises(IncompatibleError, match="bits"):
+            read(path)
+
+
+def test_the_file_is_not_held_open(tmp_path):
+    """A model that has been read does not keep its file's disk space, or its pages in memory."""
+    path = tmp_path / "m"
+    write(path, Manifest(version=4, spec=SPEC), model_of())
+    model = read(path).model
+    path.unlink()
+    assert model.nonzero == 3
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(path) not in maps.read_text()
 
 
 def rewrite(path, change) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -87,3 +88,46 @@ def encode(
 
 def digest(weights: Weights) -> int:
     return int(reader.digest(weights), 16)
+
+
+def stored(arrays: Any) -> Weights:
+    """The weights in a model's memory, read byte by byte as its layout is described.
+
+    Also that chunks keep the promises: none over another, and what a lookup reads in one line.
+    """
+    layout, directory, octets, _ = (np.asarray(array) for array in arrays)
+    shift, arena = int(layout[0]), octets.tobytes()
+    weights: Weights = {}
+    taken: set[int] = set(range(32))
+    for page, unit in enumerate(directory.tolist()):
+        if unit == 0:
+            continue
+        start = 2 * unit
+        (head,) = struct.unpack_from("<H", arena, start)
+        count, wide = head % 0x8000, head >= 0x8000
+        at = start + 2
+        if shift <= 4:
+            (mask,) = struct.unpack_from("<H", arena, at)
+            positions = [j for j in range(16) if mask >> j & 1]
+            at += 2
+        elif shift <= 8:
+            positions = list(arena[at : at + count])
+            at += count + count % 2
+        else:
+            positions = list(struct.unpack_from(f"<{count}H", arena, at))
+            at += 2 * count
+        assert count == len(positions) > 0
+        assert positions == sorted(set(positions))
+        assert positions[-1] < 2**shift
+        raw = struct.unpack_from(f"<{count}{'f' if wide else 'h'}", arena, at)
+        values = raw if wide else [v / 8192 for v in raw]
+        end = at + count * (4 if wide else 2)
+        if end - start <= 64:
+            assert start // 64 == (max(end, start + 18) - 1) // 64
+        else:
+            assert start % 64 == 0
+        units = set(range(unit, end // 2))
+        assert not taken & units
+        taken |= units
+        weights |= {(page << shift) + j: v for j, v in zip(positions, values, strict=True)}
+    return weights

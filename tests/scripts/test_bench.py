@@ -143,7 +143,7 @@ def test_what_measures_stays_small():
     """A program's memory counts from the fork on, so its parent imports nothing large."""
     imports = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "from benchmarks import grid, parts, passes, report, scaling, serving, start, tables;"
+        "from benchmarks import grid, parts, passes, report, scaling, held, serving, start, tables;"
         "print({'numba', 'numpy', 'kafka'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", imports, str(ROOT / "scripts")]
@@ -207,6 +207,20 @@ def test_without_datatable_the_row_says_so(monkeypatch, tmp_path):
     assert seen["narrow"] == seen["simulated"]
     assert [row["stream"], row["who"]] == ["narrow", "datatable"]
     assert "no wheel of datatable" in tables.by_part([row])["file"]
+
+
+def test_a_served_model_is_made_and_measured(tmp_path):
+    held, parts, tables = (
+        importlib.import_module(f"benchmarks.{name}") for name in ("held", "parts", "tables")
+    )
+    sizes = replace(parts.QUICK, held=((14, 12_000, "q2.13"),), files=tmp_path)
+    (row,) = held.held(sizes)
+    assert row["weights"]["median"] == pytest.approx(12_000, rel=0.02)
+    assert 2 < row["bytes_a_weight"]["median"] <= row["most_bytes_a_weight"]["median"] < 8
+    assert row["hot_ns"]["min"] > 0
+    assert row["commit_10000"]["min"] > 0
+    assert "commit_100000" not in row
+    assert "2^14 |" in tables.by_part([row])["held"]
 
 
 # ---- what they are made of
@@ -335,7 +349,7 @@ def test_freshness_is_measured_and_everything_ended(tmp_path):
 def test_the_requests_are_as_the_page_says(tmp_path):
     events = importlib.import_module("benchmarks.events")
     serving = importlib.import_module("benchmarks.serving")
-    (tmp_path / "events").write_bytes(b"".join(events.lines("features-25", 200)))
+    (tmp_path / "events").write_bytes(b"".join(events.lines("features-25", 1100)))
     command = [sys.executable, "request_bodies.py", tmp_path / "events", tmp_path / "bodies"]
     folder = ROOT / "scripts" / "benchmarks" / "drivers"
     subprocess.run(list(map(str, command)), cwd=folder, check=True)

@@ -26,12 +26,11 @@ _CONFIG = Config(
 def reading() -> None:
     """The parser, of events and of requests."""
     from ctr.features.parser import Parser
-    from ctr.features.request import parse_request
+    from ctr.features.predictor import Predictor
 
     event = b'{"label":0,"features":{"ad":"a1","segment":"s2","price":1.5}}'
     Parser(_CONFIG.features).parse(Records.of([event, b"{"]))
-    predicting = Parser(_CONFIG.features, predicting=True)
-    parse_request(predicting, b'{"events":[{"features":{"ad":"a1"}}]}', 0, 1)
+    Predictor(Parser(_CONFIG.features, predicting=True), 1).warm()
 
 
 def learning() -> None:
