@@ -14,8 +14,12 @@ from ctr.errors import CtrError
 COMMANDS = {
     "demo": "Watch a model learn from a live stream and answer predictions.",
     "evaluate": "Learn files once and report how good the predictions were.",
+    "gate": "Show the gate before publishing, override it, or restore it.",
+    "hold": "Have every server serve a stored version, and stay there.",
     "inspect": "Show what is in a model.",
+    "models": "List a model's versions, and say which is served.",
     "prune": "Drop a model's tiny weights, and say what that costs.",
+    "release": "End a hold: every server goes to the newest version.",
     "serve": "Answer predictions over HTTP with the newest model.",
     "simulate": "Write a believable click stream.",
     "train": "Learn from a stream and publish the model.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from ctr.errors import DamagedFileError, IncompatibleError, ModelTopicError, SettingError
@@ -10,18 +12,24 @@ from ctr.model.manifest import Manifest
 from ctr.model.pages import Pages
 from ctr.model.records import (
     BLOCK,
-    CLAIM,
     CONTROL,
     DELTA,
     HELD,
     MANIFEST,
+    PASSED,
     TABLE,
     Control,
     Key,
     Layout,
 )
-from ctr.model.sparse import SparseModel
+from ctr.model.sparse import Allocate, SparseModel
 from ctr.model.update import Update, check
+
+
+class _Numbered(msgspec.Struct):
+    """Of a manifest of any format, which version it is."""
+
+    version: int
 
 
 class Assembler:
@@ -36,9 +44,11 @@ class Assembler:
     When these differ, when versions go backwards, and when a hold ends, all is forgotten and
     ``again`` is true: the topic must be fed from its beginning, after ``restart``. A damaged
     record is as if it were not there. ``faults`` counts what was wrong, ``fault`` says the last.
+    ``allocate`` is as for ``SparseModel``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allocate: Allocate | None = None) -> None:
+        self._allocate = allocate
         self.faults = 0
         self.fault = ""
         self._last: Update | None = None
@@ -48,7 +58,10 @@ class Assembler:
         """Forget everything: the next record fed is the topic's first."""
         self.again = False
         self.version = -1
+        self.newest = -1
+        """The version of the last manifest fed, whether it can be assembled or not."""
         self.held: int | None = None
+        self._held_as: tuple[int, str] | None = None
         self._model: SparseModel | None = None
         self._layout: Layout | None = None
         self._manifest: bytes | None = None
@@ -66,7 +79,7 @@ class Assembler:
             if value is None:
                 del self._refused[key]
             return
-        if parsed is None or parsed.kind == CLAIM or self.again:
+        if parsed is None or parsed.kind in PASSED or self.again:
             return
         self._fresh = True
         try:
@@ -109,6 +122,8 @@ class Assembler:
     def _take(self, key: Key, value: bytes | None) -> None:
         if key.kind == MANIFEST:
             self._manifest = value
+            with contextlib.suppress(msgspec.DecodeError):  # ``update`` says what is wrong
+                self.newest = msgspec.json.decode(value or b"", type=_Numbered).version
         elif key.kind == CONTROL:
             self._take_control(value)
         elif value is None:
@@ -128,15 +143,16 @@ class Assembler:
         """What the last control record asks for, once its pages are all there."""
         assert self._control is not None
         manifest = self._control.manifest
-        if manifest is None or manifest.version == self.held:
+        if manifest is None or (manifest.version, manifest.digest) == self._held_as:
             return None
         pages = self._whole_pages(Key(HELD, TABLE), manifest.version, manifest)
         if pages is None:
             return None
-        model = SparseModel(manifest.bits)
+        model = SparseModel(manifest.bits, self._allocate)
         model.patch(pages)
         check(manifest, model.nonzero, model.digest)
         self.held, self.version, self._model = manifest.version, -1, None
+        self._held_as = manifest.version, manifest.digest
         self._pages.clear()
         return Update(manifest, model, held=True)
 
@@ -169,16 +185,19 @@ class Assembler:
 
     def _assembled(self, manifest: Manifest, layout: Layout) -> Update | None:
         """The manifest's version from blocks, what is known of earlier versions, and deltas."""
-        blocks: list[Pages] = []
-        reached = manifest.version
+        versions = [self._block_version(b, manifest, layout) for b in range(layout.blocks)]
+        there = [version for version in versions if version is not None]
+        if len(there) < layout.blocks:
+            return None
+        reached = min(manifest.version, *there)
+        model = SparseModel(manifest.bits, self._allocate)
+        model.reserve(min(manifest.nonzero, self._most()), manifest.encoding == "float32")
         for block in range(layout.blocks):
-            found = self._block(block, manifest, layout)
-            if found is None:
+            # one at a time: decoded, all of them are larger than the model
+            pages = self._block(block, manifest, layout)
+            if pages is None:
                 return None
-            reached = min(reached, found[0])
-            blocks.append(found[1])
-        model = SparseModel(manifest.bits)
-        model.patch(Pages.joined(blocks))
+            model.patch(pages)
         for version in range(reached + 1, manifest.version + 1):
             changes = self._delta(version, manifest, layout)
             if changes is None:
@@ -188,18 +207,30 @@ class Assembler:
         check(manifest, model.nonzero, model.digest)
         return Update(manifest, model)
 
-    def _block(self, block: int, manifest: Manifest, layout: Layout) -> tuple[int, Pages] | None:
-        """A block's content and the version it is of: its last record's, or the served one."""
-        first = self._pages.get(Key(BLOCK, TABLE, block))
+    def _block_version(self, block: int, manifest: Manifest, layout: Layout) -> int | None:
+        """Which version's content of a block is there: its last record's, or the served one's."""
+        key = Key(BLOCK, TABLE, block)
+        first = self._pages.get(key)
+        if first is None:
+            return self.version if self._model is not None and layout == self._layout else None
+        parts = (self._pages.get(key._replace(part=part)) for part in range(first[0].parts))
+        version = first[0].version
+        whole = all(found is not None and found[0].version == version for found in parts)
+        return version if whole and version <= manifest.version else None
+
+    def _block(self, block: int, manifest: Manifest, layout: Layout) -> Pages | None:
+        """A block's content; None when it turns out to be damaged."""
+        key = Key(BLOCK, TABLE, block)
+        first = self._pages.get(key)
         if first is not None:
-            version = first[0].version
-            if version > manifest.version:
-                return None
-            pages = self._whole_pages(Key(BLOCK, TABLE, block), version, manifest)
-            return None if pages is None else (version, pages)
-        if self._model is None or layout != self._layout:
-            return None
-        return self.version, self._model.pages(*layout.block_range(block))
+            return self._whole_pages(key, first[0].version, manifest)
+        assert self._model is not None
+        return self._model.pages(*layout.block_range(block))
+
+    def _most(self) -> int:
+        """At most so many weights are in what is there, whatever anybody says: two bytes each."""
+        known = self._model.nonzero if self._model is not None else 0
+        return known + sum(len(value) for _, value in self._pages.values()) // 2
 
     def _delta(self, version: int, manifest: Manifest, layout: Layout) -> Pages | None:
         return self._whole_pages(Key(DELTA, TABLE, version % layout.ring), version, manifest)

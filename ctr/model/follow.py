@@ -14,6 +14,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 from ctr.errors import SourceError
 from ctr.kafka import Backoff, connect
 from ctr.model.assembler import Assembler
+from ctr.model.sparse import Allocate
 from ctr.model.tail import consumer_options
 from ctr.model.update import Update
 from ctr.settings import Kafka
@@ -29,18 +30,24 @@ class TopicFollower:
 
     Begins with the topic's first record and shows nothing before it has read all that was
     committed when it began. When the broker is away, polls return None until it is back; when
-    what was read does not add up, it begins again, ever less often.
+    what was read does not add up, it begins again, ever less often. ``allocate`` is as for
+    ``SparseModel``.
     """
 
     def __init__(
-        self, kafka: Kafka, topic: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        kafka: Kafka,
+        topic: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        allocate: Allocate | None = None,
     ) -> None:
         self.topic = topic
         self._kafka = kafka
         self._clock = clock
         self._partition = TopicPartition(topic, 0)
         self._consumer: KafkaConsumer | None = None
-        self._assembler = Assembler()
+        self._assembler = Assembler(allocate)
         self._errors = 0
         self._error = ""
         self._backoff = Backoff(first=0.2, most=5.0)
@@ -57,6 +64,10 @@ class TopicFollower:
     @property
     def last_error(self) -> str:
         return self._error or self._assembler.fault
+
+    @property
+    def newest(self) -> int:
+        return self._assembler.newest
 
     @property
     def caught_up(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ctr.errors import DamagedFileError, IncompatibleError, ModelTopicError
 from ctr.model.snapshot import SnapshotStore, Stored, read
+from ctr.model.sparse import Allocate
 from ctr.model.update import Update
 
 _log = logging.getLogger(__name__)
@@ -17,12 +18,21 @@ _LOOK_SECONDS = 0.1
 
 
 class _Polling:
-    """Looks again and again until there is an update or the time is up."""
+    """Looks again and again until there is an update or the time is up.
 
-    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    ``allocate`` is as for ``SparseModel``.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        allocate: Allocate | None,
+    ) -> None:
         self.errors = 0
         self.last_error = ""
-        self._clock, self._sleep = clock, sleep
+        self.newest = -1
+        self._clock, self._sleep, self._allocate = clock, sleep, allocate
 
     def poll(self, timeout: float) -> Update | None:
         """See ``Follower.poll``."""
@@ -42,7 +52,7 @@ class _Polling:
 
     def _read(self, path: Path, held: bool = False) -> Update | None:
         try:
-            manifest, model = read(path)
+            manifest, model = read(path, self._allocate)
         except IncompatibleError as error:
             self._fault(str(error))
             raise ModelTopicError(str(error)) from error
@@ -74,14 +84,16 @@ class DirectoryFollower(_Polling):
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        allocate: Allocate | None = None,
     ) -> None:
-        super().__init__(clock, sleep)
+        super().__init__(clock, sleep, allocate)
         self._store = SnapshotStore(directory)
         self._served: tuple[Path, bool] | None = None
         self._bad: set[Path] = set()
 
     def _look(self) -> Update | None:
         there = self._store.stored()
+        self.newest = there[-1].version if there else -1
         self._bad &= {stored.path for stored in there}
         held = self._held(there)
         for stored in reversed(there):
@@ -119,8 +131,9 @@ class FileFollower(_Polling):
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        allocate: Allocate | None = None,
     ) -> None:
-        super().__init__(clock, sleep)
+        super().__init__(clock, sleep, allocate)
         self.path = Path(path)
         self._seen: tuple[int, ...] | None = None
 
@@ -135,4 +148,7 @@ class FileFollower(_Polling):
         if seen == self._seen:
             return None
         self._seen = seen
-        return self._read(self.path)
+        update = self._read(self.path)
+        if update is not None:
+            self.newest = update.manifest.version
+        return update

@@ -6,7 +6,7 @@ capital must be known by whoever follows the topic; one in lower case may be pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -19,8 +19,12 @@ from ctr.model.pages import Pages
 from ctr.model.sparse import SparseModel
 
 BLOCK, DELTA, MANIFEST = "Block", "Delta", "Manifest"
-CONTROL, HELD, CLAIM = "Control", "Held", "claim"
-_NUMBERS = {BLOCK: 3, DELTA: 3, MANIFEST: 0, CONTROL: 0, HELD: 3, CLAIM: 0}
+CONTROL, HELD = "Control", "Held"
+CLAIM, GATE, OVERRIDE = "claim", "gate", "override"
+PASSED = (CLAIM, GATE, OVERRIDE)
+"""Between writers, operators and the trainer: nothing to whoever only follows the model."""
+
+_NUMBERS = {BLOCK: 3, DELTA: 3, MANIFEST: 0, CONTROL: 0, HELD: 3, **dict.fromkeys(PASSED, 0)}
 _DIGITS = 10
 
 BLOCKS = 256
@@ -85,12 +89,16 @@ class Claim(Struct, frozen=True):
 
 
 class Control(Struct, frozen=True):
-    """What every server must do: ``hold`` the version described, or ``release`` it."""
+    """What every server must do: ``hold`` the version described, or ``release`` it.
+
+    ``time`` is in milliseconds; ``reason`` and ``by`` are an operator's words and name.
+    """
 
     action: str
     manifest: Manifest | None = None
     time: int = 0
     reason: str = ""
+    by: str = ""
 
 
 Record = tuple[bytes, bytes | None]
@@ -148,18 +156,26 @@ def hold_records(
     model: SparseModel,
     time: int,
     reason: str = "",
+    by: str = "",
     part_bytes: int = PART_BYTES,
 ) -> Iterator[Record]:
     """The records that make every server go to a version and stay there: it comes with them."""
     key = Key(HELD, TABLE)
     yield from part_records(key, model.pages(), manifest.encoding, manifest.version, part_bytes)
-    control = Control("hold", manifest.describing(model), time, reason)
+    control = Control("hold", manifest.describing(model), time, reason, by)
     yield Key(CONTROL).to_bytes(), msgspec.json.encode(control)
 
 
-def release_records(time: int, reason: str = "") -> Iterator[Record]:
-    """The record after which servers follow the newest version again."""
-    yield Key(CONTROL).to_bytes(), msgspec.json.encode(Control("release", None, time, reason))
+def release_records(
+    time: int, reason: str = "", by: str = "", held: Iterable[bytes] = ()
+) -> Iterator[Record]:
+    """The record after which servers follow the newest version again.
+
+    ``held`` are the keys of what was held, which nobody has to read any more.
+    """
+    for key in held:
+        yield key, None
+    yield Key(CONTROL).to_bytes(), msgspec.json.encode(Control("release", None, time, reason, by))
 
 
 def part_records(

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -71,6 +71,8 @@ class TopicWriter:
         self.topic = topic
         self.session = session
         self.version = 0
+        self.offsets = 0
+        """Offsets that committed transactions of this writer have taken up, markers included."""
         self._kafka = kafka
         self._clock = clock
         self._blocks, self._ring = blocks, ring
@@ -80,7 +82,7 @@ class TopicWriter:
         self._transactions: Transactions | None = None
 
     def claim(self, after: int = 0) -> Tail:
-        """Become the topic's writer; returns what was there. Makes and checks the topic.
+        """Become the topic's writer; returns its end, this claim included. Makes and checks it.
 
         ``after`` is the last version that the checkpoint knows of; versions go on after the
         highest of both, from 1. Raises PublishError and ModelTopicError when the broker cannot be
@@ -112,6 +114,15 @@ class TopicWriter:
         except FencedProducer as error:
             raise PublishError(str(error)) from error
 
+    def say(self, record: Record) -> None:
+        """Write a record between two versions. Raises as ``publish`` does."""
+        if not self._claimed:
+            raise PublishError(f"{self.topic} must be claimed before it is written")
+        try:
+            self._write([record])
+        except FencedProducer as error:
+            raise PublishError(str(error)) from error
+
     def close(self, timeout: float = 1.0) -> None:
         """Give the producer up."""
         if self._transactions is not None:
@@ -124,7 +135,7 @@ class TopicWriter:
             raise PublishError(f"{self.topic} must be claimed before it is written")
         if self._transactions is None:
             self._open(taking_over=False)
-        self.version += 1
+        self.version += 1  # whatever becomes of it: a version that failed may have been seen
         layout = Layout.of(image.model.bits, self._blocks, self._ring)
         complete = manifest.describing(
             image.model,
@@ -136,13 +147,7 @@ class TopicWriter:
             ring=layout.ring,
             whole=self._whole,
         )
-        records = publish_records(complete, image.model, changes)
-        try:
-            assert self._transactions is not None
-            size = self._transactions.write(self.topic, records)
-        except BaseException:
-            self._discard()
-            raise
+        size = self._write(publish_records(complete, image.model, changes))
         self._whole = False
         return Published(complete, size, time.monotonic() - started)
 
@@ -150,15 +155,18 @@ class TopicWriter:
         """A new producer; unless ``taking_over``, only if nobody else has claimed the topic.
 
         First it takes the transactional id, then it looks: whoever claimed before is seen, and
-        whoever claims later fences this producer.
+        whoever claims later fences this producer. Who takes over claims before it looks, at once:
+        the writer before, which is fenced now, takes its producer back unless it sees the claim.
         """
         self._ensure_topic()
         transactions = Transactions(self._kafka, f"{self.topic}.writer", self._timeout)
         try:
+            if taking_over:
+                transactions.write(self.topic, [self._claim_record()])
             tail = read_tail(self._kafka, self.topic, self._timeout)
-            if not taking_over and tail.session not in ("", self.session):
+            if tail.session not in ("", self.session):
                 raise FencedError(f"{self.topic} has another writer now, session {tail.session}")
-            if tail.session != self.session:
+            if not tail.session:  # the topic was made anew
                 transactions.write(self.topic, [self._claim_record()])
         except FencedProducer as error:
             transactions.close(0)
@@ -167,8 +175,23 @@ class TopicWriter:
             transactions.close(0)
             raise
         self._transactions = transactions
+        self.offsets += transactions.offsets
         self.version = max(self.version, tail.version)
         return tail
+
+    def _write(self, records: Iterable[Record]) -> int:
+        """In one transaction; returns the bytes. The producer is of no more use after an error."""
+        if self._transactions is None:
+            self._open(taking_over=False)
+        assert self._transactions is not None
+        before = self._transactions.offsets
+        try:
+            size = self._transactions.write(self.topic, records)
+            self.offsets += self._transactions.offsets - before
+        except BaseException:
+            self._discard()
+            raise
+        return size
 
     def _claim_record(self) -> Record:
         claim = Claim(self.session, int(1000 * self._clock()), socket.gethostname(), os.getpid())

@@ -48,6 +48,8 @@ class Transactions:
 
     def __init__(self, kafka: Kafka, transactional_id: str, timeout: float = 20.0) -> None:
         self.timeout = timeout
+        self.offsets = 0
+        """Offsets that its committed transactions have taken up, the marker of each included."""
         milliseconds = int(1000 * timeout)
         self._producer: Any = None
         try:
@@ -79,7 +81,7 @@ class Transactions:
         """
         deadline = time.monotonic() + self.timeout
         try:
-            size = self._send(topic, records, deadline)
+            size, count = self._send(topic, records, deadline)
             self._end(True, deadline)
         except (KafkaError, OSError) as error:
             with contextlib.suppress(KafkaError, OSError):
@@ -87,6 +89,7 @@ class Transactions:
             if self._is_fenced(error):
                 raise FencedProducer(f"{topic}: {error}") from error
             raise PublishError(f"publishing to {topic} failed: {error}") from error
+        self.offsets += count + 1
         return size
 
     def close(self, timeout: float = 1.0) -> None:
@@ -99,7 +102,7 @@ class Transactions:
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=max(timeout, 1.0))
 
-    def _send(self, topic: str, records: Iterable[Record], deadline: float) -> int:
+    def _send(self, topic: str, records: Iterable[Record], deadline: float) -> tuple[int, int]:
         self._producer.begin_transaction()
         sent, size = [], 0
         for key, value in records:
@@ -109,7 +112,7 @@ class Transactions:
         # kafka-python can commit a transaction although a batch of it has failed
         for future in sent:
             future.get(timeout=_left(deadline))
-        return size
+        return size, len(sent)
 
     def _end(self, commit: bool, deadline: float) -> None:
         """What commit_transaction() and abort_transaction() do, but not for ever."""

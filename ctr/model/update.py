@@ -47,6 +47,8 @@ class Follower(Protocol):
     the last one returned; None when there is none. Faults (a broker that is away, a damaged file)
     make it return None, count in ``errors`` and are said by ``last_error``: the version served so
     far stays. Raises ModelTopicError when there is a version that this ctr must not serve.
+
+    ``newest`` is the highest version known to be published, served or not; -1 when none is.
     """
 
     @property
@@ -54,6 +56,9 @@ class Follower(Protocol):
 
     @property
     def last_error(self) -> str: ...
+
+    @property
+    def newest(self) -> int: ...
 
     def poll(self, timeout: float) -> Update | None: ...
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ctr import settings
 from ctr.kernels.gate import add_events
+from ctr.model.gate import Order, Status
 from ctr.types import Float32, Int64
 
 _CHECKS = 8
@@ -32,6 +34,13 @@ class Window(NamedTuple):
     seconds: float
 
 
+class Since(NamedTuple):
+    """A place in the stream: after how many events, and at which event time (milliseconds)."""
+
+    event: int
+    time: int
+
+
 class Gate:
     """Judges the progressive metrics of tumbling windows of ``window`` events.
 
@@ -44,6 +53,9 @@ class Gate:
     Windows are counted in events: no split into batches changes anything. How long a window
     lasted is the span of the middle nine tenths of its event times, so a few wrong clocks do not
     matter. It judges also while ``enabled`` is false, but is open then.
+
+    An operator's override lets models out whatever the gate says, until its time is up, it is
+    restored, or the gate, having closed, opens by itself.
 
     >>> gate = Gate(settings.Gate(window=100, grace=0, max_normalized_entropy=2))
     >>> labels = np.tile(np.float32([0, 1]), 50)
@@ -60,6 +72,12 @@ class Gate:
         """The last full window."""
         self.violated: tuple[str, ...] = ()
         """The bounds that the last look broke: calibration, normalized_entropy, event_rate."""
+        self.order: Order | None = None
+        """The operator's last order that was obeyed."""
+        self.overridden = False
+        """Whether it is an override that stands."""
+        self.since = Since(0, 0)
+        """Where it last closed or opened by itself."""
         self._closed_by = ""
         self._good = 0
         self._stride = -(-settings.window // _TIMES)
@@ -69,7 +87,7 @@ class Gate:
     @property
     def open(self) -> bool:
         """Whether the model may be published."""
-        return not (self.settings.enabled and self._closed_by)
+        return self.overridden or not (self.settings.enabled and self._closed_by)
 
     @property
     def reason(self) -> str:
@@ -78,9 +96,9 @@ class Gate:
             return ""
         if not self.settings.enabled:
             return f"disabled (gate.enabled = false); it would be closed: {self._closed_by}"
-        if not self._good:
-            return self._closed_by
-        return f"{self._closed_by}; good windows since: {self._good} of {self._needed}"
+        before = "overridden; it would be closed: " if self.overridden else ""
+        since = f"; good windows since: {self._good} of {self._needed}" if self._good else ""
+        return f"{before}{self._closed_by}{since}"
 
     def observe(self, p: Float32, labels: Float32, weights: Float32 | None, times: Int64) -> None:
         """Take in events in their order; float32[N] each, ``times`` int64[N] milliseconds.
@@ -97,12 +115,53 @@ class Gate:
             add_events(p, labels, weights, start, stop, self._sums)
             self._take_times(times[start:stop])
             self._seen += stop - start
+            at = self.events + stop
             if self._seen == self.settings.window:
-                self._end_window()
+                self._end_window(at)
             elif self._seen == check and (slow := self._slow(self._seconds())):
-                self._judge({"event_rate": slow})
+                self._judge({"event_rate": slow}, at)
             start = stop
         self.events += len(p)
+
+    def obey(self, order: Order | None, now: float) -> bool:
+        """Do as an operator's last order says, at the Unix time ``now``; whether that changed
+        anything. To be called again and again: an order counts once, and an override ends.
+        """
+        before = self.order, self.overridden
+        if order is not None and (self.order is None or order.id != self.order.id):
+            self.order, self.overridden = order, order.action == "override"
+        if self.overridden and self.order and 1000 * now >= self.order.until:
+            self.overridden = False
+        return before != (self.order, self.overridden)
+
+    def status(self) -> Status:
+        """All of this in plain numbers, for whoever asks."""
+        chosen, window = self.settings, self.last
+        figures: dict[str, float | None] = {}
+        least = None
+        if window is not None:
+            figures = {**window._asdict(), "event_rate": _rate(window)}
+            least = chosen.window / (chosen.max_rate_drop * self._usual(window))
+        return Status(
+            open=self.open,
+            enabled=chosen.enabled,
+            overridden=self.overridden,
+            reason=self.reason,
+            violated=list(self.violated),
+            since_event=self.since.event,
+            since=self.since.time,
+            events=self.events,
+            window=chosen.window,
+            figures=figures,
+            bounds={
+                "calibration": [chosen.min_calibration, chosen.max_calibration],
+                "normalized_entropy": [None, chosen.max_normalized_entropy],
+                "event_rate": [least, None],
+            },
+            good=min(self._good, self._needed),
+            needed=self._needed,
+            order=self.order,
+        )
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What ``restore`` needs to go on, as JSON and arrays; copies."""
@@ -113,6 +172,9 @@ class Gate:
             "good": self._good,
             "closed_by": self._closed_by,
             "violated": list(self.violated),
+            "since": list(self.since),
+            "order": msgspec.to_builtins(self.order),
+            "overridden": self.overridden,
         }
         arrays = {
             "sums": self._sums.copy(),
@@ -125,6 +187,10 @@ class Gate:
         """Go on from ``state()``; with another ``window`` setting a new window begins."""
         self.events, self._good = meta["events"], meta["good"]
         self._closed_by, self.violated = meta["closed_by"], tuple(meta["violated"])
+        # not in the first checkpoints
+        self.since = Since(*meta.get("since", (0, 0)))
+        self.order = msgspec.convert(meta.get("order"), Order | None)
+        self.overridden = bool(meta.get("overridden"))
         self.last = None
         if len(arrays["last"]):
             events, *figures = arrays["last"].tolist()
@@ -157,14 +223,18 @@ class Gate:
         taken = times[first :: self._stride]
         self._times[kept : kept + len(taken)] = taken
 
-    def _seconds(self) -> float:
+    def _middle(self) -> Int64:
+        """The middle nine tenths of the window's event times so far, sorted."""
         # the same count is cut off while the window fills, so that this only ever grows: a window
         # that has lasted too long is known to be bad before it is full
         cut = len(self._times) // 20
-        times = np.sort(self._times[: self._kept])[cut : self._kept - cut]
+        return np.sort(self._times[: self._kept])[cut : max(self._kept - cut, 0)]
+
+    def _seconds(self) -> float:
+        times = self._middle()
         return (int(times[-1]) - int(times[0])) / 1000 if len(times) else 0.0
 
-    def _end_window(self) -> None:
+    def _end_window(self, at: int) -> None:
         weight, clicks, predicted, loss = self._sums.tolist()
         entropy = _entropy(clicks / weight)
         window = Window(
@@ -174,17 +244,23 @@ class Gate:
             log_loss=loss / weight,
             seconds=self._seconds(),
         )
-        self._judge(self._faults(window))
+        self._judge(self._faults(window), at)
         self.last = window
         self._new_window()
 
-    def _judge(self, faults: dict[str, str]) -> None:
+    def _judge(self, faults: dict[str, str], at: int) -> None:
+        """Close or open, ``at`` that many events of the stream."""
+        was_closed = bool(self._closed_by)
         self.violated = tuple(faults)
         self._good = 0 if faults else self._good + 1
         if faults:
             self._closed_by = f"{'; '.join(faults.values())} over {self._seen:,} events"
         if not faults and self._good >= self._needed:
             self._closed_by = ""
+        if was_closed != bool(self._closed_by):
+            times = self._middle()
+            self.since = Since(at, int(times[-1]) if len(times) else 0)
+            self.overridden &= not was_closed
 
     def _faults(self, window: Window) -> dict[str, str]:
         """The bounds that a full window breaks, each with what to say. NaN is never within."""
@@ -205,12 +281,20 @@ class Gate:
         """What to say when this window so far lasted too long; empty when it did not."""
         if self.last is None:
             return ""
-        drop, before = self.settings.max_rate_drop, self.last.events / max(self.last.seconds, 0.001)
-        usual = max(self.settings.window / before, _LEAST_SECONDS)
-        if seconds <= drop * usual:
+        drop, before = self.settings.max_rate_drop, _rate(self.last)
+        if seconds <= drop * self._usual(self.last):
             return ""
         rates = f"from {_round(before)} to {_round(self._seen / seconds)} a second"
         return f"event rate fell more than {drop:g}-fold, {rates},"
+
+    def _usual(self, window: Window) -> float:
+        """Seconds that a window lasts at the rate of this one."""
+        return max(self.settings.window / _rate(window), _LEAST_SECONDS)
+
+
+def _rate(window: Window) -> float:
+    """Events a second."""
+    return window.events / max(window.seconds, 0.001)
 
 
 def _entropy(rate: float) -> float:

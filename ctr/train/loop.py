@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from ctr.config import masked
 from ctr.errors import CtrError, FencedError
 from ctr.features.prepared import Prepared
+from ctr.model.gate import Order
 from ctr.observe.trainer import Operation, TrainerMetrics
 from ctr.settings import Config
 from ctr.stream.dead_letters import DeadLetters
@@ -27,6 +29,7 @@ _SOURCE_FAILURES = ("outages", "corrupt_batches", "offsets_lost")
 _LAST_LETTERS_SECONDS = 2.0
 _LAST_ATTEMPTS = 5
 _LAST_PUBLISH_SECONDS = 10.0
+_OVER = "no override any more"
 
 
 class Trainer:
@@ -59,6 +62,7 @@ class Trainer:
         self._durable = False
         self._failures: dict[Operation, int] = {}
         self._was_open = state.gate.open
+        self._was_overridden = state.gate.overridden
 
     def run(self, stop: threading.Event) -> None:
         """Learn until ``stop`` is set or the source has ended; then checkpoint and publish.
@@ -101,8 +105,11 @@ class Trainer:
         now = time.monotonic()
         if self._publisher is not None:
             self._publisher.check()
-            if self._publisher.due() and self._gate_is_open():
+            is_open = self._gate_is_open(self._publisher.order)
+            if is_open and self._publisher.due():
                 self._publisher.publish()
+            elif self._publisher.attends():
+                self._publisher.attend()
         self._saving.check()
         if now >= self._next_checkpoint and not self._saving.busy:
             self._next_checkpoint = now + self.config.checkpoint.interval_seconds
@@ -111,8 +118,12 @@ class Trainer:
             self._next_metrics = now + _METRICS_SECONDS
             self.show()
 
-    def _gate_is_open(self) -> bool:
+    def _gate_is_open(self, order: Order | None) -> bool:
         gate = self.state.gate
+        gate.obey(order, time.time())
+        if gate.overridden != self._was_overridden:
+            self._was_overridden = gate.overridden
+            _log.warning("gate: %s", _override(gate.order) if gate.overridden else _OVER)
         if gate.open != self._was_open:
             self._was_open = gate.open
             _log.warning("gate %s", "opened again" if gate.open else f"closed: {gate.reason}")
@@ -189,7 +200,7 @@ class Trainer:
         metrics.figures(progressive.total, progressive.window)
         metrics.model(learner.nonzero, learner.touched, learner.bits, learner.learning_rate)
         metrics.coverage(state.coverage.total(), learner.events_learned)
-        metrics.gate(state.gate.open, state.gate.violated)
+        metrics.gate(state.gate.open, state.gate.violated, state.gate.overridden)
         metrics.lag(self.lag())
         counted = self._letters.counters()
         metrics.dead_letters(counted["written"], counted["unacknowledged"])
@@ -208,3 +219,11 @@ class Trainer:
             for _ in range(self._failures.get(operation, 0), total):
                 self._metrics.failed(operation)
         self._failures = failures
+
+
+def _override(order: Order | None) -> str:
+    """What to say of an order that opens the gate."""
+    if order is None:
+        return "overridden"
+    until = datetime.fromtimestamp(order.until / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"overridden until {until} by {order.by or 'an operator'}: {order.reason or 'no reason'}"

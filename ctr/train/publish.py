@@ -6,14 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+
+import msgspec
 
 from ctr.errors import CtrError, FencedError, SettingError
+from ctr.model.gate import SECTION, Order, Status
 from ctr.model.image import Image
 from ctr.model.manifest import Manifest
 from ctr.model.snapshot import SnapshotStore
 from ctr.observe.trainer import TrainerMetrics
-from ctr.settings import Config, Publish
+from ctr.settings import Config
+from ctr.train.destinations import Destination, DirectoryDestination, TopicDestination
 from ctr.train.lane import Lane
 from ctr.train.state import State
 
@@ -23,95 +26,10 @@ _SHARE = 5
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _CLAIMS = 5
-
-
-class Destination(Protocol):
-    """Where versions of a model go. ``claim`` and ``publish`` may fail for a while (OSError,
-    ModelTopicError and their kin) or for good (FencedError, SettingError)."""
-
-    def claim(self, after: int) -> None:
-        """Become the only writer; versions go on after ``after`` at least."""
-        ...
-
-    def publish(self, manifest: Manifest, image: Image) -> tuple[int, int]:
-        """Publish whole or not at all; returns the version and the bytes written."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class TopicDestination:
-    """The model topic, and snapshots beside it from time to time."""
-
-    def __init__(self, config: Config, session: str, snapshots: SnapshotStore) -> None:
-        # only what is used is imported: an embedded start is faster
-        from ctr.model.topic import TopicWriter
-
-        self._kafka = config.kafka
-        self._writer = TopicWriter(config.kafka, config.path(config.publish.topic), session)
-        self._snapshots, self._settings = snapshots, config.publish
-        self._last_snapshot = float("-inf")
-        self._unsaved: tuple[Manifest, Image] | None = None
-
-    def claim(self, after: int) -> None:
-        from ctr.kafka import reachable
-
-        # a client would look for the broker for a while, and hear of no signal meanwhile
-        if not reachable(self._kafka):
-            raise OSError(f"cannot reach {self._kafka.bootstrap_servers}")
-        self._writer.claim(after)
-
-    def publish(self, manifest: Manifest, image: Image) -> tuple[int, int]:
-        try:
-            published = self._writer.publish(manifest, image)
-        except FencedError:
-            self._unsaved = None  # the model is another writer's now
-            raise
-        self._unsaved = (published.manifest, image)
-        if time.monotonic() - self._last_snapshot >= self._settings.snapshot_seconds:
-            self._save()
-        return published.manifest.version, published.bytes
-
-    def close(self) -> None:
-        self._writer.close()
-        try:
-            self._save()  # the last version, whenever the snapshot before it was
-        except OSError as error:
-            _log.warning("the last version has no snapshot: %s", error)
-
-    def _save(self) -> None:
-        if self._unsaved is not None:
-            self._last_snapshot = time.monotonic()
-            _write_snapshot(self._snapshots, self._settings, *self._unsaved)
-            self._unsaved = None
-
-
-class DirectoryDestination:
-    """Snapshots in a directory that servers follow."""
-
-    def __init__(self, config: Config, snapshots: SnapshotStore) -> None:
-        self._snapshots, self._settings, self._version = snapshots, config.publish, 0
-
-    def claim(self, after: int) -> None:
-        latest = self._snapshots.latest()
-        self._version = max(after, latest.version if latest else 0)
-
-    def publish(self, manifest: Manifest, image: Image) -> tuple[int, int]:
-        self._version += 1
-        complete = manifest.describing(image.model, version=self._version)
-        return self._version, _write_snapshot(self._snapshots, self._settings, complete, image)
-
-    def close(self) -> None:
-        pass
-
-
-def _write_snapshot(
-    snapshots: SnapshotStore, settings: Publish, manifest: Manifest, image: Image
-) -> int:
-    """Add a snapshot, remove those past their time; returns its bytes."""
-    size = snapshots.write(manifest, image.model).stat().st_size
-    snapshots.retain(settings.keep, settings.keep_hourly, settings.keep_daily)
-    return size
+_CLOSE_SECONDS = 5.0
+_ATTEND_SECONDS = 1.0
+_SAY_SECONDS = 5.0
+"""How often the gate's figures are said while it is closed; a change of its state is at once."""
 
 
 class Publisher:
@@ -120,6 +38,9 @@ class Publisher:
     One call of ``publish`` copies what changed since the last and returns; the rest is done on
     the publisher's own thread. What fails is counted and tried again, with everything that
     changed meanwhile; FencedError comes out of ``check``.
+
+    Every version says how the gate is. While nothing is published ``attend`` says it, and asks
+    for the operator's last order, which stands in ``order``.
     """
 
     def __init__(
@@ -133,7 +54,9 @@ class Publisher:
         self._lane = Lane("ctr-publish")
         self._next, self._pause = 0.0, _FIRST_PAUSE
         self._first, self._claimed = True, False
+        self._said, self._said_at, self._next_attend = Status(open=True), 0.0, 0.0
         self.version = state.version
+        self.order: Order | None = None
 
     def claim(self, stop: threading.Event) -> bool:
         """Become the only writer, however long the broker is away; False when ``stop`` was set."""
@@ -166,7 +89,7 @@ class Publisher:
             pages = learner.touched_pages()
             self._first = False
         weights = learner.page_weights(pages)
-        window = state.progressive.window
+        window, status = state.progressive.window, state.gate.status()
         manifest = Manifest(
             version=0,
             model=self._config.model.name,
@@ -183,13 +106,29 @@ class Publisher:
                 "auc": window.auc,
                 "calibration": window.calibration,
             },
+            sections={SECTION: msgspec.to_builtins(_now(status))},
         )
 
         def job() -> None:
             self._image.update(pages, weights)
-            self._write(manifest)
+            if self._said_at and time.monotonic() >= self._next_attend:
+                # before, as a version is visible a moment after it was published: so nothing is
+                # read but what others wrote
+                self._attend(status, saying=False)
+            if self._write(manifest):
+                self._said, self._said_at = status, time.monotonic()
 
         self._lane.start(job)
+
+    def attends(self) -> bool:
+        """Whether it is time to ``attend``, and nothing is under way."""
+        due = self._claimed and time.monotonic() >= self._next_attend
+        return due and not self._lane.busy
+
+    def attend(self) -> None:
+        """Hear the operator, and say how the gate is if that is not known yet."""
+        status = self._state.gate.status()
+        self._lane.start(lambda: self._attend(status))
 
     def finish(self, timeout: float) -> bool:
         """Publish what is left, for at most ``timeout`` seconds; whether it worked."""
@@ -206,9 +145,31 @@ class Publisher:
         self._lane.check()
 
     def close(self) -> None:
+        self._lane.wait(_CLOSE_SECONDS)
         self._destination.close()
 
-    def _write(self, manifest: Manifest) -> None:
+    def _attend(self, status: Status, saying: bool = True) -> None:
+        self._next_attend = time.monotonic() + _ATTEND_SECONDS
+        try:
+            self.order = self._destination.order() or self.order
+            if saying and self._must_say(status):
+                self._destination.say(_now(status))
+                self._said, self._said_at = status, time.monotonic()
+        except (FencedError, SettingError):
+            raise
+        except Exception as error:  # as below
+            self._next_attend += self._pause
+            self._failed(error, "of the gate nothing was said or heard")
+
+    def _must_say(self, status: Status) -> bool:
+        """At once when its state has changed, now and then when only figures have."""
+        if _state_of(status) != _state_of(self._said):
+            return True
+        # what is let out says it itself
+        return not status.open and time.monotonic() >= self._said_at + _SAY_SECONDS
+
+    def _write(self, manifest: Manifest) -> bool:
+        """Publish; whether it worked."""
         started = time.monotonic()
         try:
             self.version, size = self._destination.publish(manifest, self._image)
@@ -216,18 +177,28 @@ class Publisher:
             raise
         except Exception as error:  # a broker can fail in any way; the image keeps all changes
             self._failed(error)
-            self._next = time.monotonic() + self._pause
-            return
+            # the next publish is tried first
+            self._next = self._next_attend = time.monotonic() + self._pause
+            return False
         seconds = time.monotonic() - started
         self._pause = _FIRST_PAUSE
         wait = max(self._config.publish.interval_seconds, _SHARE * seconds)
         self._next = started + wait
         self._metrics.published(self.version, time.time(), seconds, size)
+        return True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, what: str = "not published") -> None:
         self._metrics.failed("publish")
-        _log.warning("not published, trying again in %.1f s: %s", self._pause, error)
+        _log.warning("%s, trying again in %.1f s: %s", what, self._pause, error)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+
+def _now(status: Status) -> Status:
+    return msgspec.structs.replace(status, time=int(1000 * time.time()))
+
+
+def _state_of(status: Status) -> tuple[bool, bool, str]:
+    return status.open, status.overridden, status.order.id if status.order else ""
 
 
 def make_publisher(

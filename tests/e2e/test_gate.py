@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from ctr.cli import main
 
 from .metrics import Endpoint
 from .processes import Processes, Settings, wait_until
@@ -20,6 +23,8 @@ CLOSING = {
     "checkpoint.interval_seconds": 0.3,
     "gate.window": 500,
     "gate.grace": 0,
+    "gate.min_calibration": 0,
+    "gate.max_calibration": 1000,
     "gate.max_normalized_entropy": 0.001,
 }
 """No model is that good: the gate closes with the first window."""
@@ -37,24 +42,26 @@ def stream(request, tmp_path, topic_name) -> Stream:
     made.close()
 
 
-def gate_of(processes: Processes, settings: Settings) -> Operator:
+def gate_of(settings: Settings) -> Operator:
     """Calls `ctr gate` with these words; what it says, as JSON."""
-    place = {k: v for k, v in settings.items() if k.startswith(("kafka.", "publish.", "model."))}
+    place = [k for k in settings if k.startswith(("kafka.", "publish.", "model."))]
+    given = [f"--set={key}={settings[key]}" for key in place]
 
     def call(*words: str) -> dict[str, Any]:
-        process = processes.start("gate", *words, "--json", settings=place)
-        process.finish()
-        found: dict[str, Any] = json.loads(process.said.splitlines()[0])
+        done = CliRunner().invoke(main, ["gate", *words, *given, "--json"])
+        assert done.exit_code == 0, done.output
+        found: dict[str, Any] = json.loads(done.stdout)
         return found
 
     return call
 
 
 def test_an_operator_overrides_and_restores_the_gate(
-    stream: Stream, topic_name: str, processes: Processes
+    stream: Stream, topic_name: str, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(processes.directory)
     settings = {**stream.settings, **CLOSING, "model.name": f"gate-{topic_name[-8:]}"}
-    gate = gate_of(processes, settings)
+    gate = gate_of(settings)
     content = Content(bad_kinds=FILE_KINDS)
     trainer = processes.start("train", settings=settings)
     learning = Endpoint(trainer)

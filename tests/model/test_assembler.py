@@ -100,7 +100,11 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def compact(self, data) -> None:
         last = {record[0]: i for i, record in enumerate(self.log) if record}
-        old = [i for i, record in enumerate(self.log) if record and last[record[0]] != i]
+        old = [
+            i
+            for i, record in enumerate(self.log)
+            if record and (last[record[0]] != i or record[1] is None)
+        ]
         end = data.draw(st.integers(0, len(self.log)))
         drop_all = data.draw(st.booleans())
         for i in old:
@@ -128,9 +132,10 @@ class Histories(RuleBasedStateMachine):
         self._append(list(hold_records(manifest, held.image.model, 0, part_bytes=PART_BYTES)))
         self.held = version
 
-    @rule()
-    def release(self) -> None:
-        self._append(list(release_records(0)))
+    @rule(tidily=st.booleans())
+    def release(self, tidily) -> None:
+        held = {record[0] for record in self.log if record and record[0].startswith(b"Held/")}
+        self._append(list(release_records(0, held=sorted(held) if tidily else ())))
         self.held = None
 
     @invariant()

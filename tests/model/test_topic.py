@@ -96,7 +96,7 @@ def test_a_topic_with_more_partitions_is_refused(broker, admin, topic_name):
 
 def test_versions_go_on_after_the_topic_and_the_checkpoint(broker, topic_name, image):
     writer = TopicWriter(broker, topic_name, "one", clock=lambda: 1.7e9)
-    assert writer.claim() == Tail(0, "", None)
+    assert writer.claim() == Tail(0, "one", None)
     first = writer.publish(MANIFEST, image)
     assert (first.manifest.version, first.manifest.whole) == (1, True)
     assert (first.manifest.session, first.manifest.published) == ("one", 1_700_000_000_000)
@@ -109,7 +109,7 @@ def test_versions_go_on_after_the_topic_and_the_checkpoint(broker, topic_name, i
 
     again = TopicWriter(broker, topic_name, "two")
     tail = again.claim(after=1)
-    assert (tail.version, tail.session) == (2, "one")
+    assert (tail.version, tail.session) == (2, "two")
     third = again.publish(MANIFEST, image)
     assert (third.manifest.version, third.manifest.whole) == (3, True)
     again.close()
@@ -159,6 +159,31 @@ def test_the_older_of_two_writers_is_fenced(broker, topic_name, image):
     update = followed(broker, topic_name)
     assert update.manifest == last.manifest
     assert update.commit().digest == image.model.digest
+    old.close()
+    new.close()
+
+
+def test_a_writer_that_was_taken_over_from_cannot_come_back_meanwhile(
+    broker, topic_name, image, monkeypatch
+):
+    old = opened(broker, topic_name, "old")
+    old.publish(MANIFEST, image)
+    seen = []
+
+    def look(*arguments):
+        if not seen:
+            seen.append("the new one looks")
+            with pytest.raises(FencedError, match="has another writer now, session new"):
+                old.publish(MANIFEST, image)
+        return read_tail(*arguments)
+
+    monkeypatch.setattr(topic_module, "read_tail", look)
+    new = TopicWriter(broker, topic_name, "new")
+    assert new.claim()[:2] == (1, "new")
+    assert seen
+    published = new.publish(MANIFEST, image).manifest
+    assert (published.session, published.whole) == ("new", True)
+    assert followed(broker, topic_name).manifest == published
     old.close()
     new.close()
 
