@@ -1,4 +1,4 @@
-"""The registry of a process: who it is, and what it uses of the machine."""
+"""The registry of a process, or of several that are one server: who it is, and what it uses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ctr import __version__
 from ctr.observe.families import Families
+from ctr.observe.processes import ProcessesCollector
+from ctr.observe.slots import SharedRegistry, Slots
 
 
 def make(role: str, model: str) -> CollectorRegistry:
@@ -18,6 +20,17 @@ def make(role: str, model: str) -> CollectorRegistry:
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    return _introduced(registry, role, model)
+
+
+def shared(role: str, model: str, slots: Slots, index: int) -> CollectorRegistry:
+    """The registry of the process that takes slot ``index``; it shows what all of them count."""
+    registry = SharedRegistry(slots, index)
+    registry.register(ProcessesCollector(slots.processes))
+    return _introduced(registry, role, model)
+
+
+def _introduced(registry: CollectorRegistry, role: str, model: str) -> CollectorRegistry:
     families = Families(role=role, model=model, version=__version__)
     families.gauge("ctr_build_info", "Role, model and version of this process; always 1.").set(1)
     families.register(registry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from ctr.observe.families import Families
+from ctr.observe.families import Families, Number
 
 SECONDS = (
     *(50e-6, 100e-6, 150e-6, 200e-6, 300e-6, 400e-6, 500e-6, 700e-6),
@@ -38,6 +38,11 @@ class ServerMetrics:
             "model",
         )
         self.version = gauge("ctr_served_model_version", "Version of the model served.", "model")
+        self.newest = gauge(
+            "ctr_newest_model_version",
+            "Newest version known to be published, served or not.",
+            "model",
+        )
         self.event_time = gauge(
             "ctr_served_model_event_time_seconds",
             "Time of the newest event the served model learned, Unix time.",
@@ -61,11 +66,48 @@ class ServerMetrics:
         self.failures = counter(
             "ctr_follow_failures_total", "Failed attempts to read the model's updates.", "model"
         )
+        self.connections = gauge(
+            "ctr_open_connections", "Connections that are open.", "address", summed=True
+        )
+        self.refusals = counter(
+            "ctr_refusals_total",
+            "Requests and connections refused before any route had a say.",
+            "address",
+            "reason",
+        )
+        self.key_requests = counter("ctr_key_requests_total", "Requests let in, by key.", "key")
+        self.workers = gauge("ctr_workers", "Processes that answer requests.", "model")
+        self.worker_restarts = counter(
+            "ctr_worker_restarts_total", "Processes that ended and were started again.", "model"
+        )
         families.register(registry)
 
     def model(self, name: str) -> ModelMetrics:
         """The metrics of one served model."""
         return ModelMetrics(self, name)
+
+    def traffic(self, address: str) -> TrafficMetrics:
+        """The metrics of one address: ``predictions`` or ``admin``."""
+        return TrafficMetrics(self, address)
+
+
+REFUSALS = (
+    *("malformed", "incomplete", "slow", "silent", "unread"),
+    *("requests", "overload", "connections", "key"),
+)
+"""Why a request or connection is refused before any route has a say."""
+
+
+class TrafficMetrics:
+    """The metrics of one address; the event loop's thread calls."""
+
+    def __init__(self, families: ServerMetrics, address: str) -> None:
+        self.connections = families.connections.of(address)
+        self._refusals = {reason: families.refusals.of(address, reason) for reason in REFUSALS}
+
+    def refused(self, reason: str) -> None:
+        """One of REFUSALS."""
+        self._refusals[reason].add(1)
 
 
 class ModelMetrics:
@@ -76,18 +118,19 @@ class ModelMetrics:
     def __init__(self, families: ServerMetrics, name: str) -> None:
         self._families, self._name = families, name
         self._duration = families.seconds.of(name)
-        self._codes: dict[int, str] = {}
+        self._predictions = families.predictions.of(name)
+        self._requests: dict[int, Number] = {}
+        self._of_code(200)
         for none_yet in (families.ready, families.held):
             none_yet.set(0, name)
-        families.requests.set(0, name, "200")
-        for total in (families.predictions, families.updates, families.failures):
+        families.workers.set(1, name)
+        for total in (families.updates, families.failures, families.worker_restarts):
             total.set(0, name)
 
     def answered(self, code: int, predictions: int, seconds: float) -> None:
         """One prediction request was answered."""
-        text = self._codes.get(code) or self._codes.setdefault(code, str(code))
-        self._families.requests.add(1, self._name, text)
-        self._families.predictions.add(predictions, self._name)
+        (self._requests.get(code) or self._of_code(code)).add(1)
+        self._predictions.add(predictions)
         self._duration.observe(seconds)
 
     def updated(
@@ -113,6 +156,22 @@ class ModelMetrics:
         families.update_time.set(at, name)
         families.update_seconds.set(pause, name)
 
+    def seen(self, newest: int) -> None:
+        """The newest version known to be published, served or not; none as long as it is < 0."""
+        if newest >= 0:
+            self._families.newest.set(newest, self._name)
+
     def failed(self, failures: int) -> None:
         """How often the model's updates could not be read, until now."""
         self._families.failures.set(failures, self._name)
+
+    def workers(self, running: int) -> None:
+        """How many processes answer requests."""
+        self._families.workers.set(running, self._name)
+
+    def restarted(self) -> None:
+        """A process that answers requests has ended, and another is started."""
+        self._families.worker_restarts.add(1, self._name)
+
+    def _of_code(self, code: int) -> Number:
+        return self._requests.setdefault(code, self._families.requests.of(self._name, str(code)))

@@ -101,9 +101,12 @@ class TrainerMetrics:
         self._sparsity.set(1 - nonzero / touched if touched else float("nan"))
         self._learning_rate.set(learning_rate)
 
-    def gate(self, is_open: bool, violated: Collection[str] = ()) -> None:
-        """Whether the gate lets models out, and which of its ``BOUNDS`` the last window broke."""
+    def gate(self, is_open: bool, violated: Collection[str] = (), overridden: bool = False) -> None:
+        """Whether the gate lets models out, which of its ``BOUNDS`` the last window broke, and
+        whether an operator's override stands.
+        """
         self._gate_open.set(int(is_open))
+        self._gate_overridden.set(int(overridden))
         self._gate_violated.replace({bound: int(bound in violated) for bound in BOUNDS})
 
     # ---- writing
@@ -189,6 +192,9 @@ class TrainerMetrics:
         )
         self._learning_rate = gauge("ctr_learning_rate", "Scheduled learning rate alpha(t).")
         self._gate_open = gauge("ctr_gate_open", "1 when models may be published, else 0.")
+        self._gate_overridden = gauge(
+            "ctr_gate_overridden", "1 while an operator's override opens the gate, else 0."
+        )
         self._gate_violated = gauge(
             "ctr_gate_violated", "1 when the gate's last window broke this bound.", "bound"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,11 +14,25 @@ Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
 
+
+class Answer(NamedTuple):
+    """What a request gets: the body, how many predictions it holds, and headers beside
+    ``content-length``, which the endpoint adds.
+    """
+
+    body: bytes
+    predictions: int
+    headers: tuple[Header, ...] = (JSON,)
+
+
 _HEADERS: Mapping[int, tuple[Header, ...]] = {
-    405: ((b"allow", b"POST"),),
-    503: ((b"retry-after", b"1"),),
+    401: (JSON, (b"www-authenticate", b"Bearer")),
+    405: (JSON, (b"allow", b"POST")),
+    503: (JSON, (b"retry-after", b"1")),
 }
 """What a status says beside the body."""
+
+_JSON_ALONE = (JSON,)
 
 _LONGEST = 200
 
@@ -36,10 +50,9 @@ def shortened(got: str) -> str:
     return got if len(got) <= _LONGEST else got[: _LONGEST - 1] + "…"
 
 
-def headers(status: int, body: bytes) -> list[Header]:
-    """The headers of a JSON answer."""
-    length = (b"content-length", b"%d" % len(body))
-    return [JSON, length, *_HEADERS.get(status, ())]
+def headers(status: int) -> tuple[Header, ...]:
+    """The headers of an error in JSON, beside ``content-length``."""
+    return _HEADERS.get(status, _JSON_ALONE)
 
 
 def numbers(values: Float32) -> bytes:

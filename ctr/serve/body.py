@@ -7,6 +7,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope
 
 from ctr.features.request import RequestError
+from ctr.serve import compression
 
 LINGER_BYTES = 64 << 20
 LINGER_SECONDS = 5.0
@@ -21,17 +22,46 @@ class Disconnected(Exception):
     """The client went away before its body was whole: there is nobody to answer."""
 
 
-async def read(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The body; raises TooLarge (413), RequestError (415) and Disconnected."""
+async def read(scope: Scope, receive: Receive, limit: int, inflates: bool = False) -> bytes:
+    """The body, decompressed if need be and it ``inflates``.
+
+    Raises TooLarge (413), RequestError (400, 415, 422) and Disconnected.
+    """
+    coding = _coding(scope, limit, inflates)
+    part = await receive()
+    body = await _joined(part, receive, limit) if part.get("more_body") else _content(part, limit)
+    return compression.inflated(body, coding, limit) if coding else body
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether a request says that it has a body."""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False
+
+
+def _coding(scope: Scope, limit: int, inflates: bool) -> str:
+    """How the body is compressed; what the headers say to its disadvantage is raised."""
+    coding = ""
     for name, value in scope["headers"]:
         if name == b"content-length":
+            if not value.isdigit():
+                wanted = "the number of the body's bytes"
+                raise RequestError(400, "content-length", value.decode("latin-1"), wanted)
             if int(value) > limit:
                 raise _too_large(f"{int(value)} bytes", limit)
         elif name == b"content-encoding" and value.lower() != b"identity":
-            raise RequestError(415, "content-encoding", value.decode("latin-1"), "identity")
-    part = await receive()
-    if not part.get("more_body"):
-        return _content(part, limit)
+            if coding or not inflates:
+                got = value.decode("latin-1")
+                raise RequestError(415, "content-encoding", got, "identity")
+            coding = value.lower().decode("latin-1")
+            compression.check(coding)
+    return coding
+
+
+async def _joined(part: Message, receive: Receive, limit: int) -> bytes:
+    """A body of several parts, of which this is the first."""
     parts, size = [], 0
     while True:
         content = _content(part, limit)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import perf_counter
+from typing import Protocol
 
 from ctr.errors import CtrError
 from ctr.model.update import Follower, Update
@@ -18,6 +18,12 @@ RETRY_SECONDS = 1.0
 STOP_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
+
+
+class Loop(Protocol):
+    """The thread that scores: an event loop, or whatever else takes turns."""
+
+    def call_soon_threadsafe(self, callback: Callable[[], None], /) -> object: ...
 
 
 class Following:
@@ -32,7 +38,7 @@ class Following:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, loop: Loop) -> None:
         """Begin; updates are switched to in ``loop``."""
         name = f"following {self._hosted.name}"
         self._thread = threading.Thread(target=self._follow, args=(loop,), name=name, daemon=True)
@@ -48,7 +54,7 @@ class Following:
                 return
         self._follower.close()
 
-    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _follow(self, loop: Loop) -> None:
         refused = known = 0
         while not self._stopping.is_set():
             refusal = ""
@@ -65,11 +71,12 @@ class Following:
                 # a follower may have counted it before raising it
                 refused += self._follower.errors == errors
                 self._stopping.wait(RETRY_SECONDS)
+            self._hosted.metrics.seen(self._follower.newest)
             if refused + self._follower.errors != known:
                 known = refused + self._follower.errors
                 self._hosted.failed(known, refusal or self._follower.last_error)
 
-    def _bring(self, update: Update, loop: asyncio.AbstractEventLoop) -> None:
+    def _bring(self, update: Update, loop: Loop) -> None:
         switch = self._hosted.prepare(update)
         pause = _between_requests(switch, loop)
         model, manifest = update.model, update.manifest
@@ -85,7 +92,7 @@ class Following:
         log.debug("model %s: version %d", self._hosted.name, manifest.version)
 
 
-def _between_requests(switch: Callable[[], None], loop: asyncio.AbstractEventLoop) -> float:
+def _between_requests(switch: Callable[[], None], loop: Loop) -> float:
     """Run ``switch`` in the loop's thread; returns the seconds it took there."""
     done: Future[float] = Future()
 

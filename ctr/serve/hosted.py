@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import gc
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from starlette.types import Scope
 
 from ctr.errors import SettingError
 from ctr.features.parser import Parser
-from ctr.features.request import RequestError, parse_request
-from ctr.model.manifest import Manifest
-from ctr.model.sparse import SparseModel
+from ctr.features.predictor import Predictor
+from ctr.features.request import RequestError
 from ctr.model.update import Update
 from ctr.observe.server import ModelMetrics
-from ctr.serve import answers
-
-_WARM = b'{"events":[{}]}'
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One version: what its manifest says, and the parser that its weights were learned with."""
-
-    manifest: Manifest
-    parser: Parser
-    model: SparseModel
-    head: bytes
-    held: bool
-
-    @property
-    def version(self) -> int:
-        return self.manifest.version
-
-    @property
-    def event_time(self) -> int:
-        """Time of the newest event learned, milliseconds."""
-        return self.manifest.event_time
+from ctr.serve.answers import Answer
+from ctr.serve.endpoint import Work
+from ctr.serve.served import Served as Served
+from ctr.serve.served import head
+from ctr.serve.watching import Asked, Watcher
 
 
 class Hosted:
     """A named model that answers requests, and takes updates between two of them.
 
     ``answer`` and what ``prepare`` returns are called by one thread (the event loop's);
-    ``prepare``, which does the work of an update, by another.
+    ``prepare``, which does the work of an update, by another. Each of ``watchers`` is told of
+    every request after it was answered.
     """
 
-    def __init__(self, name: str, max_rows: int, metrics: ModelMetrics) -> None:
-        self.name, self.metrics = name, metrics
+    def __init__(
+        self,
+        name: str,
+        max_rows: int,
+        metrics: ModelMetrics,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
+        self.name, self.metrics, self.watchers = name, metrics, tuple(watchers)
         self.served: Served | None = None
         self.failures, self.last_failure = 0, ""
         self.max_rows = max_rows
@@ -60,27 +49,38 @@ class Hosted:
             raise RequestError(503, "model", "none yet", "a published model; try again")
         return served
 
-    def answer(self, body: bytes, now_ms: int) -> tuple[bytes, int]:
-        """The answer to a prediction request, and how many probabilities it has."""
+    def answer(self, scope: Scope, body: bytes, now_ms: int) -> Answer:
+        """The answer to a prediction request (``docs/serving.md``), received at ``now_ms``."""
         served = self.current()
-        batch = parse_request(served.parser, body, now_ms, self.max_rows)
-        probabilities = served.model.predict(batch)
-        return served.head + answers.numbers(probabilities) + b"}", len(probabilities)
+        probabilities = served.predictor.predict(body, now_ms)
+        content = served.answer(body, now_ms, probabilities)
+        if self.watchers:
+            self.watched(Asked(body, now_ms, served, probabilities.copy()))
+        return Answer(content, len(probabilities))
+
+    def watched(self, asked: Asked) -> None:
+        """Tell the watchers of a request that was answered."""
+        for watcher in self.watchers:
+            watcher.seen(asked)
+
+    def guarded(self, work: Work) -> Work:
+        """``work`` such that all of an answer is of one version: here it takes turns with updates
+        already, in the event loop.
+        """
+        return work
 
     def prepare(self, update: Update) -> Callable[[], None]:
         """Do an update's work beside the requests; the result, called between two of them, makes
         it the version served. Raises SettingError for features that this ctr cannot read, and
         then nothing has changed.
         """
-        manifest, served = update.manifest, self.served
-        if served is not None and served.manifest.spec == manifest.spec:
-            parser = served.parser
-        else:
-            parser = self._new_parser(update)
-        head = _head(self.name, manifest)
+        manifest, predictor = update.manifest, self._predictor(update)
+        said = head(self.name, manifest)
 
         def switch() -> None:
-            self.served = Served(manifest, parser, update.commit(), head, update.held)
+            model = update.commit()
+            predictor.bind(model.bits, model.arrays)
+            self.served = Served(manifest, predictor.parser, model, said, update.held, predictor)
 
         return switch
 
@@ -122,8 +122,16 @@ class Hosted:
             "features": msgspec.to_builtins(manifest.spec),
         }
 
-    def _new_parser(self, update: Update) -> Parser:
-        """A parser for an update's features, warm: no request waits for compiled code to load."""
+    def _predictor(self, update: Update) -> Predictor:
+        """The one of the version before, if it can read this one's requests."""
+        served = self.served
+        if served is None or served.manifest.spec != update.manifest.spec:
+            return self._new_predictor(update)
+        # requests of ever new names fill the parser, for good: so not for longer than a version
+        return self._new_predictor(update) if served.parser.is_crowded else served.predictor
+
+    def _new_predictor(self, update: Update) -> Predictor:
+        """One for an update's features, warm: no request waits for compiled code to load."""
         served, spec = self.served, update.manifest.spec
         try:
             parser = Parser(spec, predicting=True)
@@ -132,11 +140,12 @@ class Hosted:
             if served is None or update.model is not served.model:
                 update.commit()
             raise
-        update.model.predict(parse_request(parser, _WARM, 0, 1))
-        return parser
-
-
-def _head(name: str, manifest: Manifest) -> bytes:
-    """The answer up to its probabilities."""
-    model = {"name": name, "version": manifest.version, "event_time": manifest.event_time}
-    return answers.encode({"model": model})[:-1] + b',"probabilities":'
+        predictor = Predictor(parser, self.max_rows)
+        predictor.bind(update.model.bits, update.model.arrays)
+        predictor.warm()
+        if served is None:
+            # what was imported and compiled stays: looking at all of it for garbage, again and
+            # again, would stop requests for a tenth of a second each time
+            gc.collect()
+            gc.freeze()
+        return predictor

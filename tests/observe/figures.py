@@ -57,6 +57,7 @@ def server(model: str = "clicks") -> tuple[CollectorRegistry, ServerMetrics]:
         at=1_700_000_003.0,
         pause=0.0005,
     )
+    served.seen(13)
     served.answered(200, predictions=100, seconds=0.0004)
     served.answered(422, predictions=0, seconds=0.0001)
     served.failed(1)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ctr.metrics.progressive import Progressive
-from ctr.observe.server import SECONDS
+from ctr.observe.server import SECONDS, ServerMetrics
 from ctr.observe.trainer import OPERATIONS, TrainerMetrics
 
 from .figures import server, trainer
@@ -39,6 +39,7 @@ def test_the_trainer_exports_what_it_was_told() -> None:
         "ctr_weight_sparsity_ratio": 0.75,
         "ctr_learning_rate": 0.05,
         "ctr_gate_open": 0,
+        "ctr_gate_overridden": 0,
         "ctr_last_checkpoint_timestamp_seconds": 1_700_000_001.5,
         "ctr_checkpoint_duration_seconds": 0.25,
         "ctr_last_publish_timestamp_seconds": 1_700_000_002.5,
@@ -60,10 +61,30 @@ def test_the_trainer_exports_what_it_was_told() -> None:
         assert value(registry, "ctr_failures_total", operation=operation) == 1
 
 
+def test_an_override_shows_beside_the_gate() -> None:
+    registry, metrics = trainer()
+    metrics.gate(True, ["calibration"], overridden=True)
+    names = ("ctr_gate_open", "ctr_gate_overridden")
+    assert [value(registry, name) for name in names] == [1, 1]
+    assert value(registry, "ctr_gate_violated", bound="calibration") == 1
+
+
+def test_the_newest_version_is_shown_once_there_is_one() -> None:
+    registry = CollectorRegistry()
+    served = ServerMetrics(registry).model("clicks")
+    served.seen(-1)
+    assert value(registry, "ctr_newest_model_version") is None
+    served.seen(14)
+    assert value(registry, "ctr_newest_model_version") == 14
+    served.seen(-1)
+    assert value(registry, "ctr_newest_model_version") == 14
+
+
 def test_the_server_exports_what_it_was_told() -> None:
     registry, _ = server()
     expected = {
         "ctr_served_model_version": 12,
+        "ctr_newest_model_version": 13,
         "ctr_served_model_event_time_seconds": 1_700_000_000.5,
         "ctr_served_model_ready": 1,
         "ctr_predictions_total": 100,

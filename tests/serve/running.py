@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -29,7 +30,7 @@ class Feed:
     """A follower in memory: hands out what a test puts in, as the other followers do."""
 
     def __init__(self) -> None:
-        self.errors, self.last_error = 0, ""
+        self.errors, self.last_error, self.newest = 0, "", -1
         self.closed = False
         self._waiting: queue.Queue[Update | Exception] = queue.Queue()
         self._last: Update | None = None
@@ -117,10 +118,12 @@ class Running:
 
 
 @contextmanager
-def running(follower: Follower, serve: Serve | None = None) -> Iterator[Running]:
-    """A server on a free port that follows ``follower``."""
-    settings = serve or Serve()
-    config = Config(serve=Serve("127.0.0.1", 0, settings.max_body_bytes, settings.max_rows))
+def running(
+    follower: Follower, serve: Serve | None = None, config: Config | None = None
+) -> Iterator[Running]:
+    """A server on a free port that follows ``follower``; ``config`` has the other settings."""
+    settings = msgspec.structs.replace(serve or Serve(), host="127.0.0.1", port=0)
+    config = msgspec.structs.replace(config or Config(), serve=settings)
     registry = registries.make("server", config.model.name)
     server = PredictionServer(config, follower, registry)
     ready = threading.Event()

@@ -57,6 +57,23 @@ def test_a_directory_of_snapshots(tmp_path: Path) -> None:
         is_served(server, 4)
 
 
+def test_a_server_says_which_version_it_does_not_serve(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path)
+    for version in (1, 2):
+        store.write(Manifest(version=version, spec=SPEC), image(version).model)
+    store.hold(1)
+    with running(DirectoryFollower(tmp_path)) as server:
+        is_served(server, 1)
+        server.wait(lambda: server.metric("ctr_newest_model_version") == 2)
+        assert server.metric("ctr_served_model_version") == 1
+        assert server.metric("ctr_served_model_held") == 1
+        store.write(Manifest(version=3, spec=SPEC), image(3).model)
+        server.wait(lambda: server.metric("ctr_newest_model_version") == 3)
+        store.release()
+        is_served(server, 3)
+        server.wait(lambda: server.metric("ctr_served_model_held") == 0)
+
+
 def test_a_file_that_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "clicks.model"
     write(path, Manifest(version=1, spec=SPEC), image(1).model)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from .running import BITS, Running, random_model
+from ctr.model import gate
+from ctr.model.snapshot import write
+from ctr.model.update import Update
+from ctr.settings import Serve
+
+from .running import BITS, Feed, Running, manifest, random_model, running, whole
 
 
 def test_health(server: Running) -> None:
@@ -61,3 +68,40 @@ def test_the_dashboard_is_served(server: Running) -> None:
     answer = server.http.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert 'fetch("/metrics"' in answer.text
+    assert 'href="/openapi.json"' in answer.text
+
+
+def test_the_gate_that_a_version_passed_is_told() -> None:
+    said = gate.Status(open=True, overridden=True, reason="a test", violated=["calibration"])
+    sections = {gate.SECTION: msgspec.to_builtins(said)}
+    feed = Feed()
+    with running(feed) as server:
+        feed.put(Update(msgspec.structs.replace(manifest(7), sections=sections), random_model()))
+        server.wait_for_version(7)
+        for model in (
+            server.http.get("/v1/models").json()["models"][0],
+            server.http.get("/v1/models/clicks").json(),
+            server.http.get("/v1/status").json()["models"][0],
+        ):
+            assert msgspec.convert(model["gate"], gate.Status) == said
+
+
+def test_a_version_without_a_gate_has_none(server: Running) -> None:
+    assert "gate" not in server.http.get("/v1/models").json()["models"][0]
+    assert "shadow" not in server.http.get("/v1/models/clicks").json()
+
+
+def test_a_shadow_stands_beside_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "other.model"
+    write(path, manifest(3), random_model(seed=1))
+    feed = Feed()
+    with running(feed, Serve(shadow=str(path))) as server:
+        feed.put(whole(7, random_model()))
+        server.wait_for_version(7)
+
+        def shadow() -> Any:
+            return server.http.get("/v1/models/clicks").json()["shadow"]
+
+        server.wait(lambda: shadow()["ready"])
+        assert shadow()["version"] == 3
+        assert server.http.get("/v1/status").json()["models"][0]["version"] == 7

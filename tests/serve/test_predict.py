@@ -92,6 +92,22 @@ def test_crosses_reach_from_context_to_candidate(server: Running) -> None:
     assert (found != without).all()
 
 
+def test_the_best_candidates_are_told_and_explained(server: Running) -> None:
+    body = {"context": {"user": "u1"}, "candidates": [{"ad": f"a{k}"} for k in range(20)]}
+    every = probabilities(server.predict(body)).astype(float).tolist()
+    answer = server.predict({**body, "top_k": 3, "explain": True})
+    assert answer.status_code == 200
+    top = answer.json()["top"]
+    assert [one["probability"] for one in top] == sorted(every, reverse=True)[:3]
+    for one in top:
+        assert every[one["index"]] == one["probability"]
+        told = one["explanation"]
+        assert list(told["features"]) == ["user", "ad", "user*ad"]
+        assert told["logit"] == pytest.approx(told["bias"] + sum(told["features"].values()))
+    plain = server.predict({"events": [], "explain": True}).json()
+    assert plain["probabilities"] == plain["explanations"] == []
+
+
 def test_label_weight_and_id_are_not_read(server: Running) -> None:
     plain = {"features": {"user": "u1"}}
     dressed = {"label": "?", "weight": -3, "id": "x", "features": {"user": "u1"}}
@@ -132,6 +148,9 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"context":{},"candidates":[{},{"a":[1]}]}', "candidates[1].a"),
     (b'{"events":[],"candidates":[]}', "body"),
     (b"[" * 100_000, "body"),
+    (b'{"events":[],"top_k":0}', "top_k"),
+    (b'{"top_k":"all","events":[]}', "top_k"),
+    (b'{"events":[],"explain":"yes"}', "explain"),
 ]
 
 

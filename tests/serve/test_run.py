@@ -20,7 +20,7 @@ from ctr.observe import registry
 from ctr.serve.run import PredictionServer
 from ctr.settings import Config, Serve
 
-from .running import Feed, Running, running
+from .running import Feed, Running, random_model, running, whole
 
 BODY = json.dumps({"events": [{"features": {"user": "u1"}}]}).encode()
 
@@ -113,6 +113,40 @@ def test_a_taken_address_is_a_setting_error(server: Running) -> None:
     for settings, said in wrong:
         with pytest.raises(SettingError, match=said):
             PredictionServer(Config(serve=settings), Feed(), registry.make("server", "clicks"))
+
+
+def test_the_admin_address_has_what_is_the_operators() -> None:
+    feed = Feed()
+    with running(feed, Serve(admin_port=0)) as server:
+        feed.put(whole(7, random_model()))
+        server.wait_for_version(7)
+        admin = server.server.admin_url
+        assert admin != server.url
+        assert server.http.post("/v1/predict", content=BODY).status_code == 200
+        for path in ("/metrics", "/v1/status", "/"):
+            assert httpx.get(f"{admin}{path}").status_code == 200
+            assert server.http.get(path).status_code == 404
+        assert (
+            'ctr_requests_total{code="200",model="clicks"} 1' in httpx.get(f"{admin}/metrics").text
+        )
+        assert httpx.post(f"{admin}/v1/predict", content=BODY).status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{admin}/metrics")
+
+
+def test_a_taken_admin_address_is_a_setting_error(server: Running) -> None:
+    """And the other address is free again."""
+    settings = Serve(port=free_port(), admin_port=server.server.port)
+    with pytest.raises(SettingError, match=r"serve\.admin_port .*Address already in use"):
+        PredictionServer(Config(serve=settings), Feed(), registry.make("server", "clicks"))
+    socket.create_server(("127.0.0.1", settings.port)).close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_stopping_closes_the_follower() -> None:
