@@ -116,6 +116,7 @@ def _starts(sizes: Sizes, servers: str, folder: Path) -> list[Start]:
             lambda: answer(second, "/readyz") is not None,
         ),
         Start("ctr inspect", "it has ended", [*CTR, "inspect", models]),
+        Start("ctr models", "it has ended", [*CTR, "models", "--directory", models]),
         Start("ctr prune --on FILE", "it has ended", scored),
         Start("ctr simulate", "it has ended, after one event", [*CTR, "simulate", "--events", "1"]),
         Start("ctr --help", "it has ended", [*CTR, "--help"]),
