@@ -10,6 +10,7 @@ from ctr.metrics.progressive import Figures
 from ctr.observe import registry
 from ctr.observe.server import ServerMetrics
 from ctr.observe.trainer import OPERATIONS, TrainerMetrics
+from ctr.observe.watchers import PredictionLogMetrics, ShadowMetrics
 
 FIGURES = Figures(
     events=1000,
@@ -61,4 +62,10 @@ def server(model: str = "clicks") -> tuple[CollectorRegistry, ServerMetrics]:
     served.answered(200, predictions=100, seconds=0.0004)
     served.answered(422, predictions=0, seconds=0.0001)
     served.failed(1)
+    metrics.traffic("predictions").refused("slow")
+    metrics.key_requests.add(1, "bidder")
+    ShadowMetrics(made, model).updated(
+        3, 1_700_000_000_500, nonzero=25, size=200, held=False, at=1_700_000_003.0, pause=0.0005
+    )
+    PredictionLogMetrics(made, model).waiting(1)
     return made, metrics

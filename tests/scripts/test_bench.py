@@ -50,7 +50,7 @@ def test_a_quick_run_prints_tables_and_writes_json(tmp_path):
     rate = found["rows"][0]["events_per_second"]
     assert 0 < rate["min"] <= rate["median"] <= rate["max"]
     assert found["machine"]["cores"] > 0
-    assert "| events per second |" in done.stdout
+    assert "| events per second " in done.stdout
     assert "| learn " in done.stdout
 
 
@@ -338,7 +338,7 @@ def test_freshness_is_measured_and_everything_ended(tmp_path):
     assert all(seconds is not None for seconds in found["publish_began_seconds"])
     assert min(found["nonzero"]) > 0
     assert "| visible after " in done.stdout
-    assert "Shutting down" in (tmp_path / "work" / "serve.log").read_text()
+    assert "serving clicks on" in (tmp_path / "work" / "serve.log").read_text()
     assert "events learned" in (tmp_path / "work" / "train.log").read_text()
 
 

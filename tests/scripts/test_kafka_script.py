@@ -180,8 +180,10 @@ def test_a_start_that_is_interrupted_leaves_nothing_running(tmp_path: Path) -> N
     if start.returncode == 0:
         run_script(data, "stop")
     assert run_script(data, "status").returncode == NOT_RUNNING
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(str(state(data)["pid"])), 0)
+    # the broker was told to end; under load that takes a moment
+    while Path(f"/proc/{state(data)['pid']}").exists():
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.05)
 
 
 # ---- what it says when it cannot
